@@ -1,0 +1,217 @@
+#include "app/cli.h"
+
+#include <getopt.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "app/daemon.h"
+#include "app/demo.h"
+#include "app/version.h"
+#include "base/log.h"
+#include "config/config.h"
+
+static const char usage[] =
+	"usage: andiron [COMMAND] [OPTIONS]\n"
+	"\n"
+	"A local reverse proxy for the Fireworks AI API: timeouts, retries, and a record of the\n"
+	"failures that the dashboard cannot show.\n"
+	"\n"
+	"commands:\n"
+	"  run       run in the foreground (the default)\n"
+	"  check     print the effective configuration, or every mistake in it\n"
+	"  demo      run with a simulated Fireworks that fails on purpose: no key, no network\n"
+	"  help      this text\n"
+	"\n"
+	"options:\n"
+	"  -c, --config FILE     the configuration (default: $ANDIRON_CONFIG, else built in)\n"
+	"      --listen LIST     addresses, as \"127.0.0.1:8787 [::1]:8787\"\n"
+	"      --upstream URL    the first upstream's URL\n"
+	"      --profile NAME    the first upstream's profile\n"
+	"      --workers N       event loops\n"
+	"      --log-level LEVEL error, warning, info, debug\n"
+	"      --event-log WHERE stderr, stdout, off, or an absolute path\n"
+	"      --admin ADDRESS   not built yet: off\n"
+	"  -h, --help            this text\n"
+	"  -V, --version         versions\n"
+	"\n"
+	"Every key of the configuration is also an environment variable ANDIRON_<SECTION>_<KEY>.\n"
+	"FIREWORKS_API_KEY is the key for clients that send none of their own.\n";
+
+static const struct option_flag {
+	const char *flag, *section, *key;
+} option_flags[] = {
+	{"--listen", "server", "listen"},
+	{"--admin", "server", "admin"},
+	{"--upstream", NULL, "url"},
+	{"--profile", NULL, "profile"},
+	{"--workers", "server", "workers"},
+	{"--log-level", "log", "level"},
+	{"--event-log", "log", "events"},
+};
+
+enum { FLAG_COUNT = sizeof(option_flags) / sizeof(option_flags[0]), FIRST_FLAG = 256 };
+
+struct command_line {
+	const char *command;
+	const char *config;
+	struct config_flag flags[FLAG_COUNT * 4 + 2]; /* the last ones stay empty */
+	size_t flag_count;
+	bool help, version, wrong;
+};
+
+static void add_flag(struct command_line *line, const struct option_flag *flag, const char *value)
+{
+	if (line->flag_count < FLAG_COUNT * 4)
+		line->flags[line->flag_count++] =
+			(struct config_flag){flag->flag, flag->section, flag->key, value};
+}
+
+static void parse_options(struct command_line *line, int argc, char **argv)
+{
+	struct option longs[FLAG_COUNT + 4] = {
+		{"config", required_argument, NULL, 'c'},
+		{"help", no_argument, NULL, 'h'},
+		{"version", no_argument, NULL, 'V'},
+	};
+	int c;
+
+	for (size_t i = 0; i < FLAG_COUNT; i++)
+		longs[i + 3] = (struct option){
+			option_flags[i].flag + 2, required_argument, NULL, FIRST_FLAG + (int)i};
+	while ((c = getopt_long(argc, argv, "c:hV", longs, NULL)) != -1) {
+		if (c == 'c')
+			line->config = optarg;
+		else if (c == 'h')
+			line->help = true;
+		else if (c == 'V')
+			line->version = true;
+		else if (c >= FIRST_FLAG)
+			add_flag(line, &option_flags[c - FIRST_FLAG], optarg);
+		else
+			line->wrong = true;
+	}
+	line->command = optind < argc ? argv[optind++] : "run";
+	if (optind < argc && !str_same(line->command, "help")) {
+		fprintf(stderr, "andiron: %s takes no argument \"%s\"\n", line->command,
+			argv[optind]);
+		line->wrong = true;
+	}
+}
+
+static void on_message(void *arg, bool fatal, const char *place, const char *message)
+{
+	(void)arg;
+	fprintf(stderr, "%s%s%s%s\n", place ? place : "andiron", ": ",
+		fatal ? "" : "warning: ", message);
+}
+
+static struct config *load(const struct command_line *line)
+{
+	struct config_request request = {
+		.file = line->config ? line->config : getenv("ANDIRON_CONFIG"),
+		.flags = line->flags,
+		.environment = environ,
+	};
+	const char *names[] = {"HTTPS_PROXY", "https_proxy"};
+
+	for (size_t i = 0; i < 2; i++) {
+		if (getenv(names[i]) && *getenv(names[i]))
+			on_message(NULL, false, names[i],
+				"this version does not use a proxy yet; it connects directly");
+	}
+	if (request.file && !*request.file)
+		request.file = NULL;
+	return config_load(&request, on_message, NULL);
+}
+
+static int check(const struct command_line *line)
+{
+	struct config *config = load(line);
+	_cleanup_str_ struct str text = STR_NULL;
+
+	if (!config)
+		return EXIT_FAILURE;
+	config_render(config, &text);
+	fputs(str_text(&text), stdout);
+	config_unref(config);
+	return EX_OK;
+}
+
+static int run(const struct command_line *line)
+{
+	struct config *config = load(line);
+	int code;
+
+	if (!config)
+		return EX_CONFIG;
+	code = daemon_run(config, NULL);
+	config_unref(config);
+	return code;
+}
+
+/* The demo's upstream stands in for the first one, whatever is configured. */
+static int demo(struct command_line *line)
+{
+	static const struct option_flag upstream = {"demo", NULL, "url"};
+	const char *url = demo_start();
+	struct config *config;
+	int code;
+
+	add_flag(line, &upstream, url);
+	config = load(line);
+	if (!config)
+		return EX_CONFIG;
+	code = daemon_run(config, demo_say_hello);
+	config_unref(config);
+	demo_stop();
+	return code;
+}
+
+static int usage_error(const char *command, const char *wrong)
+{
+	fprintf(stderr, "andiron: %s: %s\nTry 'andiron --help'.\n", command, wrong);
+	return EX_USAGE;
+}
+
+static int dispatch(struct command_line *line)
+{
+	static const char *const later[] = {"doctor", "report", "wait"};
+
+	if (str_same(line->command, "run"))
+		return run(line);
+	if (str_same(line->command, "check"))
+		return check(line);
+	if (str_same(line->command, "demo"))
+		return demo(line);
+	for (size_t i = 0; i < sizeof(later) / sizeof(later[0]); i++) {
+		if (str_same(line->command, later[i]))
+			return usage_error(line->command, "not built yet in this version");
+	}
+	return usage_error(line->command, "there is no such command");
+}
+
+int cli_main(int argc, char **argv)
+{
+	struct command_line line = {.command = NULL};
+	_cleanup_str_ struct str version = STR_NULL;
+
+	parse_options(&line, argc, argv);
+	if (line.wrong) {
+		fputs("Try 'andiron --help'.\n", stderr);
+		return EX_USAGE;
+	}
+	if (line.version) {
+		version_render(&version);
+		fputs(str_text(&version), stdout);
+		return EX_OK;
+	}
+	if (line.help || str_same(line.command, "help")) {
+		fputs(usage, stdout);
+		return EX_OK;
+	}
+	return dispatch(&line);
+}

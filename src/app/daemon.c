@@ -1,0 +1,369 @@
+#include "app/daemon.h"
+
+#include <errno.h>
+#include <event2/event.h>
+#include <netinet/in.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "app/worker.h"
+#include "base/address.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/writer.h"
+#include "net/listen.h"
+#include "net/timer.h"
+#include "net/tls.h"
+
+enum {
+	MAX_AUTO_WORKERS = 8,
+	FLUSH_MS = 2000,      /* for the last log lines */
+	LAST_WORDS_MS = 1000, /* for the error events of streams that were cut */
+};
+
+struct daemon {
+	struct config *config;
+	struct writer *stderr_writer;
+	struct event_log *log;
+	SSL_CTX **tls;
+	int listeners[DAEMON_MAX_LISTENERS];
+	struct address addresses[DAEMON_MAX_LISTENERS];
+	size_t listener_count;
+	struct worker **workers;
+	size_t worker_count, workers_done;
+	struct event_base *base;
+	struct timer *drain_timer;
+	int done_fd;
+	bool draining, cutting;
+};
+
+static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+
+enum { SIGNAL_COUNT = sizeof(signals) / sizeof(signals[0]) };
+
+/* ---- What must work before anything runs. */
+
+static bool is_missing_family(int error)
+{
+	return error == -EAFNOSUPPORT || error == -EADDRNOTAVAIL;
+}
+
+static bool open_listener(struct daemon *daemon, const char *text)
+{
+	struct address address;
+	size_t i = daemon->listener_count;
+	int fd;
+
+	if (i == DAEMON_MAX_LISTENERS || !address_parse(text, &address)) {
+		log_error("cannot listen on %s: too many addresses", text);
+		return false;
+	}
+	fd = listen_open(&address, &daemon->addresses[i]);
+	if (fd >= 0) {
+		daemon->listeners[daemon->listener_count++] = fd;
+		return true;
+	}
+	if (daemon->config->listen_is_default && is_missing_family(fd)) {
+		log_info("not listening on %s: this machine has no such address", text);
+		return true;
+	}
+	log_error("cannot listen on %s: %s%s", text, strerror(-fd),
+		fd == -EADDRINUSE ? "; another program, perhaps another andiron, has it: stop that "
+				    "one, or choose another address with --listen"
+				  : "");
+	return false;
+}
+
+static bool open_listeners(struct daemon *daemon)
+{
+	const char *cursor = daemon->config->server.listen, *element;
+	size_t len;
+
+	while (str_next_element(&cursor, " \t", &element, &len)) {
+		_cleanup_free_ char *text = xstrndup(element, len);
+
+		if (!open_listener(daemon, text))
+			return false;
+	}
+	if (!daemon->listener_count)
+		log_error("there is no address to listen on");
+	return daemon->listener_count > 0;
+}
+
+static bool open_tls(struct daemon *daemon)
+{
+	struct config *config = daemon->config;
+
+	daemon->tls = xcalloc(config->upstream_count, sizeof(SSL_CTX *));
+	for (size_t i = 0; i < config->upstream_count; i++) {
+		_cleanup_str_ struct str error = STR_NULL;
+
+		if (!config->upstreams[i].tls)
+			continue;
+		daemon->tls[i] = tls_context_new(config->upstreams[i].options.ca_file, &error);
+		if (!daemon->tls[i]) {
+			log_error("upstream %s: %s", config->upstreams[i].name, str_text(&error));
+			return false;
+		}
+	}
+	return true;
+}
+
+static bool open_log(struct daemon *daemon)
+{
+	const struct log_options *options = &daemon->config->log;
+
+	log_set_level((enum log_level)options->level);
+	daemon->stderr_writer = writer_new(STDERR_FILENO);
+	daemon->log = event_log_new(options, daemon->stderr_writer);
+	if (!daemon->log)
+		log_error("cannot open the event log %s: %s", options->events, strerror(errno));
+	return daemon->log != NULL;
+}
+
+/* ---- What the person who started it wants to know. */
+
+static const char *key_text(const struct upstream_config *upstream)
+{
+	switch (upstream->key_source) {
+	case KEY_OF_FILE:
+		return *upstream->options.api_key_file ? upstream->options.api_key_file
+						       : "the systemd credential";
+	case KEY_OF_ENVIRONMENT:
+		return "FIREWORKS_API_KEY, for clients without a Fireworks key of their own";
+	case KEY_OF_CLIENT:
+		break;
+	}
+	return "the client's own (set FIREWORKS_API_KEY or api_key_file to use one from here)";
+}
+
+static void render_listeners(const struct daemon *daemon, struct str *out)
+{
+	char text[ADDRESS_TEXT_SIZE];
+
+	for (size_t i = 0; i < daemon->listener_count; i++) {
+		address_render(&daemon->addresses[i], text, sizeof(text));
+		str_addf(out, " http://%s", text);
+	}
+}
+
+static void say_hello(struct daemon *daemon, void (*on_listening)(unsigned port))
+{
+	_cleanup_str_ struct str listeners = STR_NULL;
+	const struct config *config = daemon->config;
+	const struct upstream_config *first = &config->upstreams[0];
+	unsigned port = address_port(&daemon->addresses[0]);
+	struct event event = EVENT_INIT;
+
+	render_listeners(daemon, &listeners);
+	if (on_listening)
+		on_listening(port);
+	log_info("listening on%s", str_text(&listeners));
+	log_info("forwarding to %s", first->options.url);
+	log_info("key: %s", key_text(first));
+	log_info("in your SDK, change base_url to \"http://localhost:%u/v1\"", port);
+	log_info("in your SDK, change api_key to \"%s\"",
+		first->key_source == KEY_OF_CLIENT && !on_listening ? "your Fireworks key"
+								    : "andiron");
+	event.event = "state";
+	event.state = "start";
+	event.detail = str_text(&listeners) + 1;
+	event_log_write(daemon->log, &event);
+}
+
+/* ---- Signals and the end. */
+
+static void command_all(struct daemon *daemon, enum worker_command command)
+{
+	for (size_t i = 0; i < daemon->worker_count; i++)
+		worker_command(daemon->workers[i], command);
+}
+
+static void daemon_on_drain_timer(void *arg)
+{
+	struct daemon *daemon = arg;
+
+	if (daemon->cutting) {
+		command_all(daemon, WORKER_STOP);
+		return;
+	}
+	daemon->cutting = true;
+	command_all(daemon, WORKER_CUT);
+	timer_start(daemon->drain_timer, LAST_WORDS_MS);
+}
+
+static void drain(struct daemon *daemon)
+{
+	struct event event = EVENT_INIT;
+
+	if (daemon->draining) {
+		log_warning("a second signal: ending at once");
+		event_log_free(daemon->log);
+		log_set_writer(NULL);
+		writer_free(daemon->stderr_writer, FLUSH_MS);
+		_exit(EX_OK);
+	}
+	daemon->draining = true;
+	log_info("draining: running requests may go on for %lld s; a second signal ends at once",
+		(long long)daemon->config->server.drain_timeout / 1000);
+	event.event = "state";
+	event.state = "drain";
+	event_log_write(daemon->log, &event);
+	for (size_t i = 0; i < daemon->listener_count; i++)
+		close(daemon->listeners[i]);
+	daemon->listener_count = 0;
+	command_all(daemon, WORKER_DRAIN);
+	timer_start(daemon->drain_timer, daemon->config->server.drain_timeout);
+}
+
+static void daemon_on_signal(evutil_socket_t number, short what, void *arg)
+{
+	struct daemon *daemon = arg;
+
+	(void)what;
+	if (number == SIGHUP)
+		log_warning("SIGHUP: reloading is not built yet in this version; restart instead");
+	else if (number == SIGUSR1)
+		event_log_reopen(daemon->log);
+	else
+		drain(daemon);
+}
+
+static void daemon_on_done(evutil_socket_t fd, short what, void *arg)
+{
+	struct daemon *daemon = arg;
+	eventfd_t count = 0;
+
+	(void)what;
+	eventfd_read(fd, &count);
+	daemon->workers_done += count;
+	if (daemon->workers_done == daemon->worker_count)
+		event_base_loopbreak(daemon->base);
+}
+
+/* ---- Running. */
+
+/* Threads are started with the signals blocked, so that they reach the main loop. */
+static void block_signals(int how)
+{
+	sigset_t set;
+
+	sigemptyset(&set);
+	for (size_t i = 0; i < SIGNAL_COUNT; i++)
+		sigaddset(&set, signals[i]);
+	pthread_sigmask(how, &set, NULL);
+}
+
+static size_t count_workers(const struct config *config)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (config->server.workers != OPTION_SPECIAL)
+		return (size_t)config->server.workers;
+	return cores < 1 ? 1 : cores > MAX_AUTO_WORKERS ? MAX_AUTO_WORKERS : (size_t)cores;
+}
+
+static void start_workers(struct daemon *daemon)
+{
+	struct worker_setup setup = {
+		.config = daemon->config,
+		.tls = daemon->tls,
+		.log = daemon->log,
+		.listeners = daemon->listeners,
+		.listener_count = daemon->listener_count,
+		.done_fd = daemon->done_fd,
+	};
+
+	daemon->worker_count = count_workers(daemon->config);
+	daemon->workers = xcalloc(daemon->worker_count, sizeof(struct worker *));
+	for (size_t i = 0; i < daemon->worker_count; i++) {
+		setup.index = (int)i;
+		daemon->workers[i] = worker_start(&setup);
+	}
+}
+
+static void run_loop(struct daemon *daemon)
+{
+	struct event *events[SIGNAL_COUNT], *done;
+
+	for (size_t i = 0; i < SIGNAL_COUNT; i++) {
+		events[i] = evsignal_new(daemon->base, signals[i], daemon_on_signal, daemon);
+		event_add(events[i], NULL);
+	}
+	done = event_new(
+		daemon->base, daemon->done_fd, EV_READ | EV_PERSIST, daemon_on_done, daemon);
+	event_add(done, NULL);
+	block_signals(SIG_UNBLOCK);
+	event_base_dispatch(daemon->base);
+	event_free(done);
+	for (size_t i = 0; i < SIGNAL_COUNT; i++)
+		event_free(events[i]);
+}
+
+static void join_workers(struct daemon *daemon)
+{
+	size_t cut = 0;
+
+	for (size_t i = 0; i < daemon->worker_count; i++)
+		cut += worker_join(daemon->workers[i]);
+	if (cut)
+		log_warning("drain_timeout ran out: %zu requests were cut short", cut);
+	if (event_log_dropped(daemon->log))
+		log_warning("%llu lines of the event log were dropped",
+			(unsigned long long)event_log_dropped(daemon->log));
+}
+
+static void run(struct daemon *daemon, void (*on_listening)(unsigned port))
+{
+	daemon->base = event_base_new();
+	daemon->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (!daemon->base || daemon->done_fd < 0)
+		abort();
+	daemon->drain_timer = timer_new(daemon->base, daemon_on_drain_timer, daemon);
+	say_hello(daemon, on_listening);
+	log_set_writer(daemon->stderr_writer);
+	start_workers(daemon);
+	run_loop(daemon);
+	join_workers(daemon);
+	timer_free(daemon->drain_timer);
+	event_base_free(daemon->base);
+	close(daemon->done_fd);
+}
+
+static void fini(struct daemon *daemon)
+{
+	log_set_writer(NULL);
+	event_log_free(daemon->log);
+	writer_free(daemon->stderr_writer, FLUSH_MS);
+	for (size_t i = 0; i < daemon->listener_count; i++)
+		close(daemon->listeners[i]);
+	for (size_t i = 0; daemon->tls && i < daemon->config->upstream_count; i++)
+		SSL_CTX_free(daemon->tls[i]);
+	free(daemon->tls);
+	free(daemon->workers);
+	config_unref(daemon->config);
+}
+
+int daemon_run(struct config *config, void (*on_listening)(unsigned port))
+{
+	struct daemon daemon = {.config = config_ref(config)};
+	int code = EX_OK;
+
+	signal(SIGPIPE, SIG_IGN);
+	block_signals(SIG_BLOCK);
+	if (!open_log(&daemon))
+		code = EX_CANTCREAT;
+	else if (!open_tls(&daemon))
+		code = EX_CONFIG;
+	else if (!open_listeners(&daemon))
+		code = EX_UNAVAILABLE;
+	else
+		run(&daemon, on_listening);
+	fini(&daemon);
+	return code;
+}

@@ -1,0 +1,373 @@
+#include "base/json.h"
+
+#include <stdio.h>
+#include <string.h>
+
+/* ---- Writer */
+
+static void separate(struct str *out)
+{
+	if (out->len && !strchr("{[,", out->data[out->len - 1]))
+		str_add_char(out, ',');
+}
+
+static void add_key(struct str *out, const char *key)
+{
+	separate(out);
+	json_quote(out, key, strlen(key));
+	str_add_char(out, ':');
+}
+
+void json_begin(struct str *out)
+{
+	str_add_char(out, '{');
+}
+
+void json_end(struct str *out)
+{
+	str_add_char(out, '}');
+}
+
+void json_begin_object(struct str *out, const char *key)
+{
+	add_key(out, key);
+	json_begin(out);
+}
+
+void json_add_string(struct str *out, const char *key, const char *value)
+{
+	if (!value)
+		return;
+	add_key(out, key);
+	json_quote(out, value, strlen(value));
+}
+
+void json_add_int(struct str *out, const char *key, int64_t value)
+{
+	if (value < 0)
+		return;
+	add_key(out, key);
+	str_addf(out, "%lld", (long long)value);
+}
+
+void json_add_bool(struct str *out, const char *key, bool value)
+{
+	add_key(out, key);
+	str_add(out, value ? "true" : "false");
+}
+
+void json_add_null(struct str *out, const char *key)
+{
+	add_key(out, key);
+	str_add(out, "null");
+}
+
+/* The length of the well-formed UTF-8 sequence at `p` (Unicode, table 3-7), or 0. */
+static size_t utf8_sequence(const unsigned char *p, size_t len)
+{
+	size_t need = p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
+
+	if (!need || need > len)
+		return 0;
+	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
+		(p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
+		return 0;
+	for (size_t i = 1; i < need; i++) {
+		if ((p[i] & 0xc0) != 0x80)
+			return 0;
+	}
+	return need;
+}
+
+static void quote_ascii(struct str *out, unsigned char c)
+{
+	static const char short_forms[] = "\"\"\\\\\nn\rr\tt";
+
+	for (const char *form = short_forms; *form; form += 2) {
+		if (c == (unsigned char)*form) {
+			str_add_char(out, '\\');
+			str_add_char(out, form[1]);
+			return;
+		}
+	}
+	if (c < 0x20 || c == 0x7f)
+		str_addf(out, "\\u%04x", c);
+	else
+		str_add_char(out, (char)c);
+}
+
+void json_quote(struct str *out, const char *text, size_t len)
+{
+	const unsigned char *p = (const unsigned char *)text;
+
+	str_add_char(out, '"');
+	for (size_t i = 0; i < len;) {
+		size_t sequence = p[i] < 0x80 ? 0 : utf8_sequence(p + i, len - i);
+
+		if (p[i] < 0x80)
+			quote_ascii(out, p[i]);
+		else if (sequence)
+			str_add_bytes(out, p + i, sequence);
+		else
+			str_add(out, "\xef\xbf\xbd");
+		i += sequence ? sequence : 1;
+	}
+	str_add_char(out, '"');
+}
+
+/* ---- Peek */
+
+void json_peek_init(struct json_peek *peek, const char *const *keys)
+{
+	memset(peek, 0, sizeof(*peek));
+	peek->keys = keys;
+}
+
+static struct json_value *find_value(struct json_peek *peek)
+{
+	size_t first = strlen(peek->key[0]);
+
+	for (size_t i = 0; i < JSON_PEEK_MAX_KEYS && peek->keys[i]; i++) {
+		const char *key = peek->keys[i];
+
+		if (peek->depth == 1 && str_same(key, peek->key[0]))
+			return &peek->values[i];
+		if (peek->depth == 2 && strncmp(key, peek->key[0], first) == 0 &&
+			key[first] == '.' && str_same(key + first + 1, peek->key[1]))
+			return &peek->values[i];
+	}
+	return NULL;
+}
+
+static void keep_byte(struct json_peek *peek, char c)
+{
+	if (peek->is_key) {
+		char *key = peek->depth <= 2 ? peek->key[peek->depth - 1] : NULL;
+
+		if (key && peek->key_len < JSON_PEEK_MAX_KEY - 1) {
+			key[peek->key_len++] = c;
+			key[peek->key_len] = '\0';
+		}
+	} else if (peek->target) {
+		if (peek->target_len < JSON_PEEK_MAX_VALUE - 1) {
+			peek->target->text[peek->target_len++] = c;
+			peek->target->text[peek->target_len] = '\0';
+		} else {
+			peek->target->cut = true;
+		}
+	}
+}
+
+static void keep_code_point(struct json_peek *peek, unsigned code)
+{
+	if (code < 0x80) {
+		keep_byte(peek, (char)code);
+	} else if (code < 0x800) {
+		keep_byte(peek, (char)(0xc0 | code >> 6));
+		keep_byte(peek, (char)(0x80 | (code & 0x3f)));
+	} else if (code < 0x10000) {
+		keep_byte(peek, (char)(0xe0 | code >> 12));
+		keep_byte(peek, (char)(0x80 | (code >> 6 & 0x3f)));
+		keep_byte(peek, (char)(0x80 | (code & 0x3f)));
+	} else {
+		keep_byte(peek, (char)(0xf0 | code >> 18));
+		keep_byte(peek, (char)(0x80 | (code >> 12 & 0x3f)));
+		keep_byte(peek, (char)(0x80 | (code >> 6 & 0x3f)));
+		keep_byte(peek, (char)(0x80 | (code & 0x3f)));
+	}
+}
+
+static void on_unicode_digit(struct json_peek *peek, char c)
+{
+	char lower = ascii_lower(c);
+	unsigned digit = ascii_is_digit(c) ? (unsigned)(c - '0') : (unsigned)(lower - 'a' + 10);
+	unsigned code;
+
+	if (!ascii_is_digit(c) && (lower < 'a' || lower > 'f')) {
+		peek->failed = true;
+		return;
+	}
+	peek->unicode = peek->unicode << 4 | digit;
+	if (--peek->unicode_digits)
+		return;
+	code = peek->unicode;
+	if (code >= 0xd800 && code < 0xdc00) {
+		peek->high_surrogate = code;
+	} else if (code >= 0xdc00 && code < 0xe000) {
+		bool paired = peek->high_surrogate != 0;
+
+		keep_code_point(peek,
+			paired ? 0x10000 + ((peek->high_surrogate - 0xd800) << 10) + (code - 0xdc00)
+			       : 0xfffd);
+		peek->high_surrogate = 0;
+	} else {
+		keep_code_point(peek, code);
+	}
+}
+
+static void on_escaped(struct json_peek *peek, char c)
+{
+	static const char from[] = "bfnrt", to[] = "\b\f\n\r\t";
+	const char *found = strchr(from, c);
+
+	peek->escaped = false;
+	if (c == 'u') {
+		peek->unicode_digits = 4;
+		peek->unicode = 0;
+	} else {
+		keep_byte(peek, found && c ? to[found - from] : c);
+	}
+}
+
+static void on_string_byte(struct json_peek *peek, char c)
+{
+	if (peek->unicode_digits) {
+		on_unicode_digit(peek, c);
+	} else if (peek->escaped) {
+		on_escaped(peek, c);
+	} else if (c == '\\') {
+		peek->escaped = true;
+	} else if (c == '"') {
+		peek->in_string = false;
+		peek->high_surrogate = 0;
+		if (!peek->is_key)
+			peek->target = NULL;
+	} else {
+		keep_byte(peek, c);
+	}
+}
+
+static void begin_value(struct json_peek *peek, enum json_type type)
+{
+	peek->target = peek->depth <= 2 && peek->depth > 0 ? find_value(peek) : NULL;
+	if (!peek->target)
+		return;
+	*peek->target = (struct json_value){.type = type};
+	peek->target_len = 0;
+}
+
+static void open_container(struct json_peek *peek, char c)
+{
+	if (peek->depth > 0)
+		begin_value(peek, c == '{' ? JSON_OBJECT : JSON_ARRAY);
+	else if (c != '{')
+		peek->failed = true;
+	peek->target = NULL;
+	if (peek->depth == JSON_PEEK_MAX_DEPTH) {
+		peek->failed = true;
+		return;
+	}
+	peek->in_object[peek->depth++] = c == '{';
+	peek->is_key = c == '{';
+	if (peek->depth <= 2)
+		peek->key[peek->depth - 1][0] = '\0';
+}
+
+static void on_token_byte(struct json_peek *peek, char c)
+{
+	bool in_object = peek->depth > 0 && peek->in_object[peek->depth - 1];
+
+	switch (c) {
+	case '{':
+	case '[':
+		open_container(peek, c);
+		break;
+	case '}':
+	case ']':
+		if (peek->depth > 0)
+			peek->depth--;
+		if (peek->depth == 0)
+			peek->failed = true; /* the object is whole: nothing behind it counts */
+		break;
+	case '"':
+		peek->in_string = true;
+		if (peek->is_key) {
+			peek->key_len = 0;
+			if (peek->depth <= 2 && peek->depth > 0)
+				peek->key[peek->depth - 1][0] = '\0';
+		} else {
+			begin_value(peek, JSON_STRING);
+		}
+		break;
+	case ':':
+		peek->is_key = false;
+		break;
+	case ',':
+		peek->is_key = in_object;
+		break;
+	default:
+		peek->in_literal = true;
+		begin_value(peek, JSON_LITERAL);
+		keep_byte(peek, c);
+		break;
+	}
+}
+
+static bool is_space(char c)
+{
+	return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+}
+
+/* Most bytes of a prompt stand inside strings that nobody asked for: skip them in one go. */
+static size_t uninteresting(const struct json_peek *peek, const char *p, size_t len)
+{
+	size_t i = 0;
+
+	if (!peek->in_string || peek->is_key || peek->target || peek->escaped ||
+		peek->unicode_digits)
+		return 0;
+	while (i < len && p[i] != '"' && p[i] != '\\')
+		i++;
+	return i;
+}
+
+static void on_byte(struct json_peek *peek, char c)
+{
+	if (peek->in_string) {
+		on_string_byte(peek, c);
+	} else if (peek->in_literal && !is_space(c) && !strchr(",]}", c)) {
+		keep_byte(peek, c);
+	} else {
+		if (peek->in_literal)
+			peek->target = NULL;
+		peek->in_literal = false;
+		if (peek->depth == 0 && c != '{' && !is_space(c))
+			peek->failed = true;
+		else if (!is_space(c))
+			on_token_byte(peek, c);
+	}
+}
+
+void json_peek_feed(struct json_peek *peek, const void *bytes, size_t len)
+{
+	const char *p = bytes;
+
+	for (size_t i = 0; i < len && !peek->failed; i++) {
+		i += uninteresting(peek, p + i, len - i);
+		if (i < len)
+			on_byte(peek, p[i]);
+	}
+}
+
+const struct json_value *json_peek_value(const struct json_peek *peek, const char *key)
+{
+	for (size_t i = 0; i < JSON_PEEK_MAX_KEYS && peek->keys[i]; i++) {
+		if (str_same(peek->keys[i], key))
+			return &peek->values[i];
+	}
+	return NULL;
+}
+
+const char *json_peek_string(const struct json_peek *peek, const char *key)
+{
+	const struct json_value *value = json_peek_value(peek, key);
+
+	return value && value->type == JSON_STRING && !value->cut ? value->text : NULL;
+}
+
+bool json_peek_true(const struct json_peek *peek, const char *key)
+{
+	const struct json_value *value = json_peek_value(peek, key);
+
+	return value && value->type == JSON_LITERAL && str_same(value->text, "true");
+}

@@ -1,0 +1,25 @@
+#pragma once
+
+/* A writer: lines for one descriptor, written by a thread of its own, so that a full disk or a
+ * blocked pipe never blocks the thread that has something to say. The lines wait in a bounded
+ * ring; when it is full, or the write fails, lines are dropped and counted. The descriptor stays
+ * blocking: O_NONBLOCK on a shared stdout would break whoever shares it. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct writer;
+
+enum { WRITER_RING_BYTES = 1 << 20 };
+
+/* Starts a writer on a descriptor that stays the caller's (stderr, stdout). */
+struct writer *writer_new(int fd);
+/* Opens or creates a file for appending and starts a writer on it; NULL and errno on failure. */
+struct writer *writer_new_file(const char *path);
+/* Waits at most `flush_ms` for what is queued, then ends the thread; NULL is fine. */
+void writer_free(struct writer *writer, int flush_ms);
+/* Queues one line (`line` holds its newline); any thread; never blocks on I/O. */
+void writer_put(struct writer *writer, const char *line, size_t len);
+/* Reopens the file before the next line, after a log rotation; of a descriptor: nothing. */
+void writer_reopen(struct writer *writer);
+uint64_t writer_dropped(struct writer *writer);

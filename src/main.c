@@ -1,0 +1,40 @@
+/*
+ * andiron: a local reverse proxy that holds up the fire.
+ *
+ * The program in call order. A layer includes its own folder or a lower one:
+ * app > proxy > net > config > policy > base.
+ *
+ *   main
+ *     cli_main                    app/cli        command line -> a command
+ *       config_load               config/load    defaults, file, environment, flags -> one snapshot
+ *       daemon_run                app/daemon     listeners, TLS contexts, event log, signals
+ *         worker_start            app/worker     one thread, one event loop each
+ *           server_new            proxy/server   evhttp, pools, exchanges of that loop
+ *
+ * A request's walk:
+ *
+ *   server_on_request             proxy/server   evhttp hands a whole request over
+ *     exchange_new                proxy/exchange one request's life; its states stand there
+ *       request_init              proxy/request  what is asked, as facts
+ *         access_decide           policy/access  Host, Origin, Sec-Fetch-Site
+ *         path_map, class_of      policy/route, policy/class
+ *         route_find              policy/route   header, base URL, route, upstream -> profile
+ *         credential_apply        proxy/credential  whose key goes out
+ *       client_new                proxy/client   watches the client from here on
+ *       exchange_try              proxy/exchange
+ *         attempt_start           proxy/attempt  the profile's time-outs; holds the answer back
+ *           transport_start       net/transport  pool_acquire or resolver_start; conn_send
+ *           attempt_on_head / _on_body / _on_end / _on_failure
+ *         exchange_on_answer      proxy/exchange
+ *           retry_decide          policy/retry   relay, again in N ms, replace, give up
+ *           commit                proxy/exchange the commit point; relay_start
+ *         exchange_on_failure     -> the same retry_decide
+ *       relay_body                proxy/relay    backpressure both ways; watches the stream
+ *       finish                    proxy/exchange event log; the server's reaper frees
+ */
+#include "app/cli.h"
+
+int main(int argc, char **argv)
+{
+	return cli_main(argc, argv);
+}

@@ -1,0 +1,98 @@
+#include "policy/header.h"
+
+#include <stddef.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/str.h"
+
+bool header_is_hop_by_hop(const char *name)
+{
+	static const char *const names[] = {"Connection", "Keep-Alive", "Proxy-Connection",
+		"Proxy-Authenticate", "Proxy-Authorization", "TE", "Trailer", "Transfer-Encoding",
+		"Upgrade", "HTTP2-Settings", NULL};
+
+	for (size_t i = 0; names[i]; i++) {
+		if (str_same_nocase(name, names[i]))
+			return true;
+	}
+	return false;
+}
+
+bool header_list_has(const char *list, const char *token)
+{
+	const char *element;
+	size_t len;
+
+	while (str_next_element(&list, ",", &element, &len)) {
+		if (str_is_nocase(element, len, token))
+			return true;
+	}
+	return false;
+}
+
+/* A decimal number, scaled; -1 if the text is none or absurdly large. */
+static int64_t parse_decimal(const char *text, int64_t scale)
+{
+	int64_t value = 0, fraction = scale;
+
+	if (!ascii_is_digit(*text))
+		return -1;
+	for (; ascii_is_digit(*text); text++) {
+		value = value * 10 + (*text - '0');
+		if (value > INT64_MAX / 100000)
+			return -1;
+	}
+	value *= scale;
+	if (*text == '.') {
+		for (text++; ascii_is_digit(*text); text++) {
+			fraction /= 10;
+			value += (*text - '0') * fraction;
+		}
+	}
+	while (*text == ' ' || *text == '\t')
+		text++;
+	return *text ? -1 : value;
+}
+
+/* The three date forms of RFC 9110, 5.6.7; seconds since the epoch, or -1. */
+static int64_t parse_http_date(const char *text)
+{
+	static const char *const formats[] = {"%a, %d %b %Y %H:%M:%S GMT",
+		"%A, %d-%b-%y %H:%M:%S GMT", "%a %b %d %H:%M:%S %Y", NULL};
+
+	for (size_t i = 0; formats[i]; i++) {
+		struct tm date;
+		const char *end;
+
+		memset(&date, 0, sizeof(date));
+		end = strptime(text, formats[i], &date);
+		if (end && *end == '\0')
+			return timegm(&date);
+	}
+	return -1;
+}
+
+int64_t header_retry_after_ms(
+	const char *retry_after, const char *retry_after_ms, int64_t wall_now_us)
+{
+	int64_t wait = retry_after_ms ? parse_decimal(retry_after_ms, 1) : -1;
+	int64_t date;
+
+	if (wait < 0 && retry_after)
+		wait = parse_decimal(retry_after, 1000);
+	if (wait >= 0 || !retry_after)
+		return wait;
+	date = parse_http_date(retry_after);
+	if (date < 0)
+		return -1;
+	wait = date * 1000 - wall_now_us / 1000;
+	return wait > 0 ? wait : 0;
+}
+
+bool header_is_event_stream(const char *content_type)
+{
+	size_t len = content_type ? strcspn(content_type, "; \t") : 0;
+
+	return content_type && str_is_nocase(content_type, len, "text/event-stream");
+}

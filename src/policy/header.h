@@ -1,0 +1,22 @@
+#pragma once
+
+/* What header fields say, as pure functions of their text. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Fields of one connection that are never passed on (RFC 9110, 7.6.1), and those that a proxy
+ * writes anew: framing, Host, Expect. What `Connection` names comes on top. */
+bool header_is_hop_by_hop(const char *name);
+
+/* Does a comma-separated list hold this token, letter case aside? */
+bool header_list_has(const char *list, const char *token);
+
+/* How long the upstream asks to wait: `retry-after-ms` where it parses, else `Retry-After` (whole
+ * or fractional seconds, or an HTTP-date against the wall clock). Milliseconds, or -1 where
+ * neither says anything. NULL for a field that is missing. RFC 9110, 10.2.3. */
+int64_t header_retry_after_ms(
+	const char *retry_after, const char *retry_after_ms, int64_t wall_now_us);
+
+/* Is this Content-Type text/event-stream, with or without parameters? */
+bool header_is_event_stream(const char *content_type);

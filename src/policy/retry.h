@@ -1,0 +1,78 @@
+#pragma once
+
+/* The retry decision: one pure function over the facts of a finished attempt. The rules are those
+ * of docs/retries.md; a request is repeated only while nothing of an answer has gone to the
+ * client, and only as far as its class allows. */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/clock.h"
+#include "policy/backoff.h"
+#include "policy/class.h"
+#include "policy/failure.h"
+
+enum { RETRY_MAX_STATUSES = 32 };
+
+struct retry_policy {
+	int max_attempts;
+	struct backoff backoff;
+	msec_t retry_after_cap_ms;
+	int statuses[RETRY_MAX_STATUSES]; /* those that may be retried; ends with 0 */
+};
+
+struct retry_facts {
+	enum request_class request_class;
+	bool inference;        /* path_is_inference() */
+	int status;            /* a whole answer's; 0: there was none, `failure` says why */
+	enum error error;      /* of an attempt without an answer */
+	bool sent;             /* at least one byte of the request was written */
+	bool reused;           /* on a connection that had carried a request before */
+	bool answer_begun;     /* at least one byte of an answer has come */
+	bool replaced;         /* a dead reused connection was replaced before */
+	int attempts;          /* made so far, this one included */
+	msec_t retry_after_ms; /* what the upstream asks for; -1: nothing */
+	msec_t previous_ms;    /* the delay before this attempt */
+	msec_t now, deadline;
+	double random; /* uniform in [0, 1) */
+};
+
+enum retry_action {
+	RETRY_RELAY,   /* hand the upstream's answer to the client */
+	RETRY_AGAIN,   /* another attempt after `delay_ms` */
+	RETRY_REPLACE, /* at once on a fresh connection; does not count as an attempt */
+	RETRY_GIVE_UP, /* there is no answer to hand over: andiron's own error */
+};
+
+/* REASON(id, name): why, for the log; the first ones lead to another attempt. */
+#define RETRY_REASONS(X)                                                                           \
+	X(RETRY_REASON_STATUS, "status")                                                           \
+	X(RETRY_REASON_CONNECTION, "connection")                                                   \
+	X(RETRY_REASON_NO_ANSWER, "no_answer")                                                     \
+	X(RETRY_REASON_REPLACED, "replaced")                                                       \
+	X(RETRY_REASON_FINAL, "final")             /* nothing to retry */                          \
+	X(RETRY_REASON_CLASS, "class")             /* may have been done already */                \
+	X(RETRY_REASON_ATTEMPTS, "attempts")       /* max_attempts used up */                      \
+	X(RETRY_REASON_DEADLINE, "deadline")       /* the wait would not end in time */            \
+	X(RETRY_REASON_RETRY_AFTER, "retry_after") /* the upstream asks for too long a wait */     \
+	X(RETRY_REASON_CERTIFICATE, "certificate") /* a wrong certificate stays wrong */
+
+enum retry_reason {
+#define RETRY_ENUM(id, name) id,
+	RETRY_REASONS(RETRY_ENUM)
+#undef RETRY_ENUM
+};
+
+struct retry_verdict {
+	enum retry_action action;
+	msec_t delay_ms;
+	enum retry_reason reason;
+};
+
+const char *retry_reason_name(enum retry_reason reason);
+
+struct retry_verdict retry_decide(
+	const struct retry_policy *policy, const struct retry_facts *facts);
+
+/* May this status be retried at all? */
+bool retry_is_listed(const struct retry_policy *policy, int status);

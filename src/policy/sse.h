@@ -1,0 +1,37 @@
+#pragma once
+
+/* Server-sent events (WHATWG HTML, 9.2): where one ends, and what it means for the stream that it
+ * stands in. Lines end with LF, CR or CRLF; an event ends with an empty line. */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Finds the ends of events in a stream that comes in pieces. */
+struct sse_scanner {
+	bool in_line;  /* bytes since the last line end */
+	bool in_event; /* a line since the last empty one */
+	bool after_cr; /* an LF now belongs to the CR before it */
+};
+
+/* How many of these bytes belong to the event that ends first among them; 0: none ends here. The
+ * caller goes on behind them. */
+size_t sse_scan(struct sse_scanner *scanner, const char *bytes, size_t len);
+
+/* What ends a stream, by endpoint (CONTRACT, Streaming). */
+enum sse_dialect {
+	SSE_PLAIN,     /* nothing: its HTTP end is its end */
+	SSE_CHAT,      /* /chat/completions, /completions: data: [DONE] */
+	SSE_MESSAGES,  /* /messages: message_stop */
+	SSE_RESPONSES, /* /responses: response.completed, .incomplete, .failed */
+};
+
+enum sse_dialect sse_dialect_of(const char *path);
+
+enum sse_kind {
+	SSE_ORDINARY,
+	SSE_FINISH,   /* a choice has its finish_reason: a clean end may follow */
+	SSE_TERMINAL, /* the stream is whole */
+};
+
+/* What a whole event is; `event` includes its empty line. */
+enum sse_kind sse_classify(enum sse_dialect dialect, const char *event, size_t len);

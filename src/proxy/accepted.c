@@ -1,0 +1,224 @@
+#include "proxy/accepted.h"
+
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/event.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdlib.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+
+#include "base/mem.h"
+#include "net/timer.h"
+
+enum { SWEEP_MS = 500 };
+
+struct accepted {
+	TAILQ_ENTRY(accepted) entry, check_entry;
+	struct accepted_list *list;
+	struct bufferevent *bev; /* one reference is ours */
+	int exchanges; /* of a pipelining client the next may begin before the last is put away */
+	bool to_check;
+	msec_t last_activity;
+};
+
+struct accepted_list {
+	TAILQ_HEAD(, accepted) head;
+	TAILQ_HEAD(, accepted)
+	checks; /* their exchange has just ended: looked at in the next turn */
+	size_t count;
+	msec_t idle_ms;
+	bool draining;
+	struct timer *sweep, *check;
+	struct accepted **by_fd; /* a descriptor is one connection's as long as its record lives */
+	size_t by_fd_size;
+};
+
+/* evhttp takes its callbacks off when it frees its connection. */
+static bool evhttp_let_go(const struct accepted *accepted)
+{
+	bufferevent_data_cb read_cb, write_cb;
+	bufferevent_event_cb event_cb;
+	void *arg;
+
+	bufferevent_getcb(accepted->bev, &read_cb, &write_cb, &event_cb, &arg);
+	return event_cb == NULL;
+}
+
+static void accepted_on_input(
+	struct evbuffer *input, const struct evbuffer_cb_info *info, void *arg);
+
+static void accepted_free(struct accepted *accepted)
+{
+	struct accepted_list *list = accepted->list;
+	evutil_socket_t fd = bufferevent_getfd(accepted->bev);
+
+	if (fd >= 0 && (size_t)fd < list->by_fd_size && list->by_fd[fd] == accepted)
+		list->by_fd[fd] = NULL;
+	if (accepted->to_check)
+		TAILQ_REMOVE(&list->checks, accepted, check_entry);
+	TAILQ_REMOVE(&list->head, accepted, entry);
+	list->count--;
+	evbuffer_remove_cb(bufferevent_get_input(accepted->bev), accepted_on_input, accepted);
+	bufferevent_decref(accepted->bev);
+	free(accepted);
+}
+
+/* evhttp sees the end of the socket and frees its side of the connection by itself. */
+static void hang_up(struct accepted *accepted)
+{
+	shutdown(bufferevent_getfd(accepted->bev), SHUT_RDWR);
+}
+
+static void look_at(struct accepted *accepted, msec_t now)
+{
+	const struct accepted_list *list = accepted->list;
+
+	if (accepted->exchanges)
+		return;
+	if (evhttp_let_go(accepted))
+		accepted_free(accepted);
+	else if (list->draining || now - accepted->last_activity > list->idle_ms)
+		hang_up(accepted);
+}
+
+static void list_on_sweep(void *arg)
+{
+	struct accepted_list *list = arg;
+	struct accepted *accepted = TAILQ_FIRST(&list->head);
+	msec_t now = clock_mono();
+
+	while (accepted) {
+		struct accepted *next = TAILQ_NEXT(accepted, entry);
+
+		look_at(accepted, now);
+		accepted = next;
+	}
+	if (list->count)
+		timer_start(list->sweep, SWEEP_MS);
+}
+
+static void list_on_check(void *arg)
+{
+	struct accepted_list *list = arg;
+	msec_t now = clock_mono();
+
+	while (!TAILQ_EMPTY(&list->checks)) {
+		struct accepted *accepted = TAILQ_FIRST(&list->checks);
+
+		TAILQ_REMOVE(&list->checks, accepted, check_entry);
+		accepted->to_check = false;
+		look_at(accepted, now);
+	}
+}
+
+struct accepted_list *accepted_list_new(struct event_base *base, msec_t idle_ms)
+{
+	struct accepted_list *list = xcalloc(1, sizeof(*list));
+
+	TAILQ_INIT(&list->head);
+	TAILQ_INIT(&list->checks);
+	list->idle_ms = idle_ms;
+	list->sweep = timer_new(base, list_on_sweep, list);
+	list->check = timer_new(base, list_on_check, list);
+	return list;
+}
+
+void accepted_list_free(struct accepted_list *list)
+{
+	if (!list)
+		return;
+	while (!TAILQ_EMPTY(&list->head))
+		accepted_free(TAILQ_FIRST(&list->head));
+	timer_free(list->sweep);
+	timer_free(list->check);
+	free(list->by_fd);
+	free(list);
+}
+
+size_t accepted_count(const struct accepted_list *list)
+{
+	return list->count;
+}
+
+void accepted_drain(struct accepted_list *list)
+{
+	list->draining = true;
+	list_on_sweep(list);
+}
+
+static void remember_fd(struct accepted *accepted)
+{
+	struct accepted_list *list = accepted->list;
+	size_t fd = (size_t)bufferevent_getfd(accepted->bev);
+	size_t size = list->by_fd_size ? list->by_fd_size : 64;
+
+	while (size <= fd)
+		size *= 2;
+	if (size > list->by_fd_size) {
+		list->by_fd = xrealloc(list->by_fd, size * sizeof(struct accepted *));
+		for (size_t i = list->by_fd_size; i < size; i++)
+			list->by_fd[i] = NULL;
+		list->by_fd_size = size;
+	}
+	list->by_fd[fd] = accepted;
+}
+
+/* The first bytes of a request: here the descriptor is known, which it is not in the bevcb. */
+static void accepted_on_input(
+	struct evbuffer *input, const struct evbuffer_cb_info *info, void *arg)
+{
+	struct accepted *accepted = arg;
+	evutil_socket_t fd = bufferevent_getfd(accepted->bev);
+	int on = 1;
+
+	(void)input;
+	if (!info->n_added || fd < 0)
+		return;
+	accepted->last_activity = clock_mono();
+	if ((size_t)fd < accepted->list->by_fd_size && accepted->list->by_fd[fd] == accepted)
+		return;
+	remember_fd(accepted);
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* an event must not wait */
+}
+
+struct bufferevent *accepted_new_bufferevent(struct event_base *base, void *arg)
+{
+	struct accepted_list *list = arg;
+	struct accepted *accepted = xcalloc(1, sizeof(*accepted));
+
+	accepted->list = list;
+	accepted->last_activity = clock_mono();
+	/* CLOSE_ON_FREE: else evhttp closes the descriptor while libevent still has events on it.
+	 */
+	accepted->bev = bufferevent_socket_new(base, -1, BEV_OPT_CLOSE_ON_FREE);
+	if (!accepted->bev)
+		abort();
+	bufferevent_incref(accepted->bev);
+	evbuffer_add_cb(bufferevent_get_input(accepted->bev), accepted_on_input, accepted);
+	TAILQ_INSERT_TAIL(&list->head, accepted, entry);
+	if (list->count++ == 0)
+		timer_start(list->sweep, SWEEP_MS);
+	return accepted->bev;
+}
+
+struct accepted *accepted_acquire(struct accepted_list *list, struct bufferevent *bev)
+{
+	struct accepted *accepted = list->by_fd[bufferevent_getfd(bev)];
+
+	accepted->exchanges++;
+	return accepted;
+}
+
+void accepted_release(struct accepted *accepted)
+{
+	struct accepted_list *list = accepted->list;
+
+	accepted->exchanges--;
+	accepted->last_activity = clock_mono();
+	if (!accepted->to_check)
+		TAILQ_INSERT_TAIL(&list->checks, accepted, check_entry);
+	accepted->to_check = true;
+	timer_start(list->check, 0); /* evhttp decides on the connection after this */
+}

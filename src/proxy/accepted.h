@@ -1,0 +1,32 @@
+#pragma once
+
+/* The connections that clients have opened to one worker, from accept to close, also those that
+ * never sent a request. evhttp has no list of them and no word for their end, so each record
+ * holds a reference to the connection's bufferevent and looks, now and then, whether evhttp has
+ * let go of it. The record's reference is what closes the descriptor in the end. */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/clock.h"
+
+struct accepted;
+struct accepted_list;
+struct bufferevent;
+struct event_base;
+
+/* Idle connections are closed after `idle_ms`. */
+struct accepted_list *accepted_list_new(struct event_base *base, msec_t idle_ms);
+/* The server must be gone. */
+void accepted_list_free(struct accepted_list *list);
+size_t accepted_count(const struct accepted_list *list);
+/* Closes the idle ones now, and each other one when its exchange has ended. */
+void accepted_drain(struct accepted_list *list);
+
+/* For evhttp_set_bevcb(): a new socket bufferevent with its record. */
+struct bufferevent *accepted_new_bufferevent(struct event_base *base, void *list);
+
+/* The record of a connection whose request has just been read; it is busy until its release, and
+ * stays valid so long. */
+struct accepted *accepted_acquire(struct accepted_list *list, struct bufferevent *bev);
+void accepted_release(struct accepted *accepted);

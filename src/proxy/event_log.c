@@ -1,0 +1,227 @@
+#include "proxy/event_log.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/mem.h"
+#include "base/writer.h"
+
+enum { FLUSH_MS = 2000 };
+
+struct event_log {
+	struct writer *writer; /* NULL: events = off */
+	bool own_writer;
+	bool text;
+};
+
+static bool wants_text(const struct log_options *options, int fd)
+{
+	if (options->format == LOG_FORMAT_AUTO)
+		return fd >= 0 && isatty(fd);
+	return options->format == LOG_FORMAT_TEXT;
+}
+
+struct event_log *event_log_new(const struct log_options *options, struct writer *stderr_writer)
+{
+	struct event_log *log = xcalloc(1, sizeof(*log));
+	const char *events = options->events;
+
+	if (str_same(events, "stderr")) {
+		log->writer = stderr_writer;
+		log->text = wants_text(options, STDERR_FILENO);
+	} else if (str_same(events, "stdout")) {
+		log->writer = writer_new(STDOUT_FILENO);
+		log->own_writer = true;
+		log->text = wants_text(options, STDOUT_FILENO);
+	} else if (!str_same(events, "off")) {
+		log->writer = writer_new_file(events);
+		log->own_writer = true;
+		log->text = wants_text(options, -1);
+		if (!log->writer) {
+			free(log);
+			return NULL;
+		}
+	}
+	return log;
+}
+
+void event_log_free(struct event_log *log)
+{
+	if (!log)
+		return;
+	if (log->own_writer)
+		writer_free(log->writer, FLUSH_MS);
+	free(log);
+}
+
+void event_log_reopen(struct event_log *log)
+{
+	if (log->writer)
+		writer_reopen(log->writer);
+}
+
+uint64_t event_log_dropped(struct event_log *log)
+{
+	return log->writer ? writer_dropped(log->writer) : 0;
+}
+
+/* ---- As JSON. */
+
+static void add_facts(struct str *out, const struct transport_facts *facts)
+{
+	json_add_string(out, "address", *facts->address ? facts->address : NULL);
+	json_add_bool(out, "reused", facts->reused);
+	json_add_int(out, "dns_ms", facts->dns_ms);
+	json_add_int(out, "connect_ms", facts->connect_ms);
+	json_add_int(out, "tls_ms", facts->tls_ms);
+	json_add_int(out, "write_ms", facts->write_ms);
+	json_add_int(out, "first_byte_ms", facts->first_byte_ms);
+	json_add_int(out, "bytes_in", (int64_t)facts->bytes_received);
+	json_add_int(out, "bytes_out", (int64_t)facts->bytes_sent);
+}
+
+/* The fields that begin so, raw: their units are contradictory. */
+static void add_raw_fields(
+	struct str *out, const char *key, const struct fields *fields, const char *prefix)
+{
+	bool any = false;
+
+	for (size_t i = 0; fields && i < fields->count; i++) {
+		if (!str_begins_nocase(fields->list[i].name, prefix))
+			continue;
+		if (!any)
+			json_begin_object(out, key);
+		any = true;
+		json_add_string(out, fields->list[i].name, fields->list[i].value);
+	}
+	if (any)
+		json_end(out);
+}
+
+static void add_failure(struct str *out, const struct failure *failure)
+{
+	json_add_string(out, "phase", phase_name(failure->phase));
+	json_add_string(out, "error", error_name(failure->error));
+	json_add_string(out, "detail", *failure->detail ? failure->detail : NULL);
+}
+
+static void add_request(struct str *out, const struct event *event)
+{
+	json_add_string(out, "request_id", event->request_id);
+	json_add_string(out, "upstream_request_id", event->upstream_request_id);
+	json_add_string(out, "method", event->method);
+	json_add_string(out, "path", event->path);
+	json_add_string(out, "model", event->model);
+	if (event->method)
+		json_add_bool(out, "stream", event->stream);
+	json_add_string(out, "profile", event->profile);
+	json_add_string(out, "upstream", event->upstream);
+	json_add_string(out, "class", event->request_class);
+	json_add_int(out, "attempt", event->attempt ? event->attempt : -1);
+	json_add_int(out, "attempts", event->attempts ? event->attempts : -1);
+}
+
+static void render_json(const struct event *event, struct str *out)
+{
+	char ts[32];
+
+	clock_render_rfc3339(clock_wall_us(), ts, sizeof(ts));
+	json_begin(out);
+	json_add_string(out, "ts", ts);
+	json_add_string(out, "event", event->event);
+	json_add_string(out, "level", event->level);
+	json_add_string(out, "state", event->state);
+	json_add_int(out, "worker", event->worker);
+	add_request(out, event);
+	if (event->failure)
+		add_failure(out, event->failure);
+	json_add_string(out, "detail", event->detail);
+	json_add_string(out, "dashboard", event->dashboard);
+	json_add_string(out, "reason", event->reason);
+	json_add_int(out, "status", event->status ? event->status : -1);
+	json_add_string(out, "error_code", event->error_code);
+	if (event->facts)
+		add_facts(out, event->facts);
+	json_add_int(out, "total_ms", event->total_ms);
+	json_add_int(out, "wait_ms", event->wait_ms);
+	json_add_int(out, "retry_in_ms", event->retry_in_ms);
+	json_add_int(out, "sdk_retry", event->sdk_retry);
+	add_raw_fields(out, "ratelimit", event->answer_fields, "x-ratelimit-");
+	add_raw_fields(out, "fireworks", event->answer_fields, "fireworks-");
+	json_end(out);
+}
+
+/* ---- As a line for a person. */
+
+/* Text of a client's or an upstream's must not drive the terminal. */
+static void add_plain(struct str *out, const char *text)
+{
+	for (const char *p = text; *p; p++)
+		str_add_char(out, (unsigned char)*p < ' ' || *p == 0x7f ? '?' : *p);
+}
+
+static void add_outcome(struct str *out, const struct event *event)
+{
+	const struct failure *failure = event->failure;
+
+	if (event->status)
+		str_addf(out, " %d", event->status);
+	if (event->error_code) {
+		str_add_char(out, ' ');
+		add_plain(out, event->error_code);
+	}
+	if (failure && failure->error != ERROR_UPSTREAM_STATUS) {
+		str_addf(out, " %s: %s", phase_name(failure->phase), error_text(failure->error));
+		if (*failure->detail) {
+			str_add(out, " (");
+			add_plain(out, failure->detail);
+			str_add_char(out, ')');
+		}
+	}
+}
+
+static void render_text(const struct event *event, struct str *out)
+{
+	char ts[32];
+
+	clock_render_rfc3339(clock_wall_us(), ts, sizeof(ts));
+	str_addf(out, "%.8sZ %s", ts + strlen("2026-06-07T"), event->event);
+	if (event->state)
+		str_addf(out, " %s", event->state);
+	if (event->attempt)
+		str_addf(out, " %d", event->attempt);
+	if (event->method) {
+		str_addf(out, " %s ", event->method);
+		add_plain(out, event->path);
+	}
+	add_outcome(out, event);
+	if (event->detail) {
+		str_add(out, ": ");
+		add_plain(out, event->detail);
+	}
+	if (event->failure && event->dashboard)
+		str_addf(out, "; dashboard: %s", event->dashboard);
+	if (event->attempts)
+		str_addf(out, "; %d attempt%s", event->attempts, event->attempts > 1 ? "s" : "");
+	if (event->total_ms >= 0)
+		str_addf(out, ", %lld ms", (long long)event->total_ms);
+	if (event->retry_in_ms >= 0)
+		str_addf(out, "; next in %lld ms", (long long)event->retry_in_ms);
+}
+
+void event_log_write(struct event_log *log, const struct event *event)
+{
+	_cleanup_str_ struct str line = STR_NULL;
+
+	if (!log->writer)
+		return;
+	if (log->text)
+		render_text(event, &line);
+	else
+		render_json(event, &line);
+	str_add_char(&line, '\n');
+	writer_put(log->writer, line.data, line.len);
+}

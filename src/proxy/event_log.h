@@ -1,0 +1,53 @@
+#pragma once
+
+/* The event log: a line for each failed attempt, each finished request and each change of state.
+ * Fields and names are CONTRACT's and never hold a key, a query value or a body. One log serves
+ * all workers; a writer thread does the writing. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "config/config.h"
+#include "net/fields.h"
+#include "net/transport.h"
+#include "policy/failure.h"
+
+struct event_log;
+struct writer;
+
+struct event {
+	const char *event; /* "attempt", "request" or "state" */
+	const char *level; /* "info", "warning" or "error" */
+	const char *state; /* of a state event */
+	int worker;        /* -1: none */
+	const char *request_id, *upstream_request_id;
+	const char *method, *path, *model, *profile, *upstream, *request_class;
+	const char *reason; /* why the retry decision went as it did */
+	bool stream;
+	int attempt, attempts;         /* 0: left out */
+	const struct failure *failure; /* NULL: none */
+	const char *dashboard, *detail;
+	int status; /* 0: none */
+	const char *error_code;
+	const struct transport_facts *facts;   /* NULL: nothing was tried */
+	msec_t total_ms, wait_ms, retry_in_ms; /* -1: left out */
+	int sdk_retry;                         /* -1: left out */
+	const struct fields *answer_fields;    /* for ratelimit and fireworks; NULL: none */
+};
+
+#define EVENT_INIT                                                                                 \
+	((struct event){.level = "info",                                                           \
+		.worker = -1,                                                                      \
+		.total_ms = -1,                                                                    \
+		.wait_ms = -1,                                                                     \
+		.retry_in_ms = -1,                                                                 \
+		.sdk_retry = -1})
+
+/* Opens the log. `stderr_writer` serves events = stderr. NULL and errno if a file cannot be
+ * opened. */
+struct event_log *event_log_new(const struct log_options *options, struct writer *stderr_writer);
+/* Waits a moment for what is queued. */
+void event_log_free(struct event_log *log);
+void event_log_write(struct event_log *log, const struct event *event);
+void event_log_reopen(struct event_log *log);
+uint64_t event_log_dropped(struct event_log *log);

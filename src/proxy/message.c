@@ -1,0 +1,114 @@
+#include "proxy/message.h"
+
+#include <stddef.h>
+
+#include "base/json.h"
+#include "policy/header.h"
+
+static bool is_named_by_connection(const struct fields *fields, const char *name)
+{
+	for (size_t i = 0; i < fields->count; i++) {
+		if (str_same_nocase(fields->list[i].name, "Connection") &&
+			header_list_has(fields->list[i].value, name))
+			return true;
+	}
+	return false;
+}
+
+static bool is_of_connection(const struct fields *fields, const char *name)
+{
+	return header_is_hop_by_hop(name) || is_named_by_connection(fields, name);
+}
+
+static bool is_rewritten(const char *name)
+{
+	return str_same_nocase(name, "Host") || str_same_nocase(name, "Expect") ||
+	       str_same_nocase(name, "Content-Length") || str_begins_nocase(name, "X-Andiron-");
+}
+
+void message_copy_request_fields(const struct fields *from, bool stream, struct fields *ret)
+{
+	for (size_t i = 0; i < from->count; i++) {
+		const struct field *field = &from->list[i];
+
+		if (!is_of_connection(from, field->name) && !is_rewritten(field->name))
+			fields_add(ret, field->name, field->value);
+	}
+	if (stream)
+		fields_set(ret, "Accept-Encoding", "identity");
+}
+
+void message_copy_response_fields(const struct fields *from, bool keep_length, struct fields *ret)
+{
+	for (size_t i = 0; i < from->count; i++) {
+		const struct field *field = &from->list[i];
+
+		if (is_of_connection(from, field->name) ||
+			str_begins_nocase(field->name, "X-Andiron-"))
+			continue;
+		if (str_same_nocase(field->name, "Content-Length") &&
+			(!keep_length || fields_get(ret, "Content-Length")))
+			continue;
+		fields_add(ret, field->name, field->value);
+	}
+}
+
+bool message_stops_sdk_retries(int status)
+{
+	return status == 408 || status == 409 || status == 429 || status >= 500;
+}
+
+static void add_error_object(struct str *out, enum error error, const char *message)
+{
+	json_begin_object(out, "error");
+	json_add_string(out, "message", message);
+	json_add_string(out, "type", "andiron_error");
+	json_add_null(out, "param");
+	json_add_string(out, "code", error_name(error));
+	json_end(out);
+}
+
+void message_render_error(enum error error, const char *message, bool anthropic, struct str *ret)
+{
+	json_begin(ret);
+	if (anthropic)
+		json_add_string(ret, "type", "error");
+	add_error_object(ret, error, message);
+	json_end(ret);
+}
+
+void message_render_error_event(enum error error, const char *message, struct str *ret)
+{
+	str_add(ret, "event: error\ndata: ");
+	json_begin(ret);
+	json_add_string(ret, "type", "error");
+	add_error_object(ret, error, message);
+	json_end(ret);
+	str_add(ret, "\n\n");
+}
+
+const char *message_reason(int status)
+{
+	static const struct {
+		int status;
+		const char *reason;
+	} reasons[] = {
+		{400, "Bad Request"},
+		{403, "Forbidden"},
+		{404, "Not Found"},
+		{405, "Method Not Allowed"},
+		{413, "Content Too Large"},
+		{499, "Client Closed Request"},
+		{500, "Internal Server Error"},
+		{501, "Not Implemented"},
+		{502, "Bad Gateway"},
+		{503, "Service Unavailable"},
+		{504, "Gateway Timeout"},
+	};
+
+	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {
+		if (reasons[i].status == status)
+			return reasons[i].reason;
+	}
+	return "Error";
+}

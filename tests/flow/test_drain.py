@@ -1,0 +1,117 @@
+"""SIGTERM: what runs is finished, nothing new begins (CONTRACT 1, Signals, and 3, Drain)."""
+
+import os
+import signal
+import sys
+import threading
+import time
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+
+from client import Client
+from harness import BOUND, CHAT, COMPLETIONS, FlowTest, main
+from upstream import JSON, hold, reply, sse, wait
+
+ONE = b'data: {"choices":[{"delta":{"content":"one"}}]}\n\n'
+TWO = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
+DONE = b"data: [DONE]\n\n"
+OK = reply(200, b'{"ok":true}', [JSON])
+
+
+class Drain(FlowTest):
+    def drain(self):
+        """SIGTERM; waits until connections are refused."""
+        self.andiron.signal()
+        deadline = time.monotonic() + BOUND
+        while time.monotonic() < deadline:
+            try:
+                Client(self.andiron.address).fin()
+            except ConnectionRefusedError:
+                return
+            time.sleep(0.01)
+        self.fail("it still accepts connections; stderr:\n" + self.andiron.stderr())
+
+    def finish(self, code=0):
+        self.assertEqual(self.andiron.wait_exit(), code, self.andiron.stderr())
+
+    def test_an_idle_daemon_ends(self):
+        self.launch([OK])
+        self.assert_status(self.post(), 200)
+        self.andiron.signal()
+        self.finish()
+
+    def test_sigint_is_the_same(self):
+        self.launch([OK])
+        self.andiron.signal(signal.SIGINT)
+        self.finish()
+
+    def test_idle_connections_end(self):
+        self.launch([OK])
+        fresh, used = self.connect(), self.connect()
+        self.assert_status(used.request("GET", "/v1/models"), 200)
+        self.andiron.signal()
+        self.assertEqual(used.read_end(), (b"", "cut"))
+        self.assertEqual(fresh.read_end(), (b"", "cut"))
+        self.finish()
+
+    def test_a_running_stream_ends_well(self):
+        gate = threading.Event()
+        self.launch([sse(ONE, gate, TWO, DONE)])
+        answer = self.start_stream().read_head()
+        answer.read_until(ONE)
+        self.drain()
+        gate.set()
+        self.assert_end(answer)
+        self.assertEqual(answer.body, ONE + TWO + DONE)
+        self.finish()
+
+    def test_a_waiting_request_gets_its_answer_and_the_connection_ends(self):
+        gate = threading.Event()
+        self.launch([[wait(gate)] + OK])
+        client = self.connect()
+        client.send_request("POST", COMPLETIONS, [], CHAT)
+        self.upstream.wait_requests(1)
+        self.drain()
+        gate.set()
+        answer = client.read_head()
+        self.assert_status(answer, 200)
+        self.assertEqual(answer.body, b'{"ok":true}')
+        self.assertEqual((answer.header("Connection") or "").lower(), "close")
+        self.assertEqual(client.read_end(), (b"", "cut"))
+        self.finish()
+
+    def test_a_running_request_is_still_retried(self):
+        gate = threading.Event()
+        self.launch([[wait(gate)] + reply(503), OK])
+        client = self.connect()
+        client.send_request("POST", COMPLETIONS, [], CHAT)
+        self.upstream.wait_requests(1)
+        self.drain()
+        gate.set()
+        self.assert_status(client.read_head(), 200)
+        self.finish()
+
+    def test_drain_timeout_cuts_what_is_left(self):
+        self.launch([sse(ONE, hold())], {"server": {"drain_timeout": "300ms"}})
+        answer = self.start_stream().read_head()
+        answer.read_until(ONE)
+        self.andiron.signal()
+        body = answer.body
+        self.assertIn(answer.end, ("cut", "reset"))
+        self.assertNotIn(b"[DONE]", body)
+        self.assertIn(b"event: error\n", body)
+        self.finish()
+        self.assertIsNotNone(self.upstream.connections[0].wait_end())
+
+    def test_a_second_signal_ends_it_at_once(self):
+        self.launch([sse(ONE, hold())], {"server": {"drain_timeout": "10m"}})
+        answer = self.start_stream().read_head()
+        answer.read_until(ONE)
+        self.drain()
+        self.andiron.expected = None
+        self.andiron.signal()
+        self.andiron.wait_exit(BOUND)
+
+
+if __name__ == "__main__":
+    main()
