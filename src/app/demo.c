@@ -5,6 +5,7 @@
 #include <event2/event.h>
 #include <event2/http.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -371,6 +372,19 @@ static void *demo_run(void *arg)
 	return NULL;
 }
 
+/* With all signals blocked: they are the daemon's. */
+static int start_thread(void)
+{
+	sigset_t all, before;
+	int error;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	error = pthread_create(&demo.thread, NULL, demo_run, NULL);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return error;
+}
+
 const char *demo_start(void)
 {
 	struct address address, bound;
@@ -379,8 +393,7 @@ const char *demo_start(void)
 	address_from_ip("127.0.0.1", 0, &address);
 	demo.listener = listen_open(&address, &bound);
 	demo.stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (demo.listener < 0 || demo.stop_fd < 0 ||
-		pthread_create(&demo.thread, NULL, demo_run, NULL) != 0) {
+	if (demo.listener < 0 || demo.stop_fd < 0 || start_thread() != 0) {
 		log_error("the demo's upstream cannot listen on 127.0.0.1");
 		exit(EXIT_FAILURE);
 	}

@@ -90,13 +90,18 @@ unsigned short address_port(const struct address *address)
 
 void address_render_ip(const struct address *address, char *ret, size_t size)
 {
-	const void *raw = address->any.sa_family == AF_INET ? (const void *)&address->v4.sin_addr
-							    : &address->v6.sin6_addr;
+	const struct in6_addr *v6 = &address->v6.sin6_addr;
+	int family = address->any.sa_family;
+	const void *raw = v6;
 
-	if (!inet_ntop(address->any.sa_family, raw, ret, (socklen_t)size))
+	if (family == AF_INET) {
+		raw = &address->v4.sin_addr;
+	} else if (IN6_IS_ADDR_V4MAPPED(v6)) {
+		family = AF_INET;
+		raw = &v6->s6_addr[12];
+	}
+	if (!inet_ntop(family, raw, ret, (socklen_t)size))
 		ret[0] = '\0';
-	if (str_begins(ret, "::ffff:") && strchr(ret, '.'))
-		memmove(ret, ret + strlen("::ffff:"), strlen(ret + strlen("::ffff:")) + 1);
 }
 
 void address_render(const struct address *address, char *ret, size_t size)

@@ -89,7 +89,9 @@ static char decode_byte(const char **cursor)
 	int low = high >= 0 ? hex_digit(p[2]) : -1;
 
 	*cursor += low >= 0 ? 3 : 1;
-	return low >= 0 ? (char)(high << 4 | low) : *p;
+	if (low < 0)
+		return *p;
+	return (char)(high * 16 + low);
 }
 
 /* Removes the segment that was just ended if it is empty, "." or ".." (with its parent). */

@@ -31,7 +31,7 @@ bool header_list_has(const char *list, const char *token)
 	return false;
 }
 
-/* A decimal number, scaled; -1 if the text is none or absurdly large. */
+/* A decimal number, scaled; -1 if the text is none. An absurdly large one stays large. */
 static int64_t parse_decimal(const char *text, int64_t scale)
 {
 	int64_t value = 0, fraction = scale;
@@ -39,9 +39,8 @@ static int64_t parse_decimal(const char *text, int64_t scale)
 	if (!ascii_is_digit(*text))
 		return -1;
 	for (; ascii_is_digit(*text); text++) {
-		value = value * 10 + (*text - '0');
-		if (value > INT64_MAX / 100000)
-			return -1;
+		if (value < INT64_MAX / 1000000)
+			value = value * 10 + (*text - '0');
 	}
 	value *= scale;
 	if (*text == '.') {

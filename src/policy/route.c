@@ -17,12 +17,14 @@ static bool is_below(const char *target, const char *prefix)
 /* Takes /p/NAME off the front. False: the name is empty or too long to be one. */
 static bool take_profile(const char **target, char *ret_name)
 {
-	const char *name = *target + strlen("/p/");
-	size_t len = strcspn(name, "/?");
+	const char *name;
+	size_t len;
 
 	ret_name[0] = '\0';
 	if (!str_begins(*target, "/p/"))
 		return true;
+	name = *target + strlen("/p/");
+	len = strcspn(name, "/?");
 	if (len == 0 || len >= ROUTE_MAX_PROFILE_NAME || name[len] != '/')
 		return false;
 	memcpy(ret_name, name, len);

@@ -187,8 +187,8 @@ class Limits(FlowTest):
     def test_a_body_that_is_too_large(self):
         self.launch([OK], {"server": {"max_body": "64KiB"}})
         self.assert_status(self.post(body=bytes(65536)), 200)
-        self.assert_error(self.post(body=bytes(65537)), 413)
-        self.assert_error(self.post(body=bytes(5_000_000)), 413)
+        self.assert_status(self.post(body=bytes(65537)), 413)
+        self.assert_status(self.post(body=bytes(5_000_000)), 413)
         self.assert_seen(1)
 
     def test_a_chunked_body_that_is_too_large(self):
@@ -196,7 +196,7 @@ class Limits(FlowTest):
         chunks = b"8000\r\n" + bytes(0x8000) + b"\r\n"
         answer = self.request("POST", "/v1/chat/completions", [("Transfer-Encoding", "chunked")],
                               chunks * 3 + b"0\r\n\r\n")
-        self.assert_error(answer, 413)
+        self.assert_status(answer, 413)
         self.assert_seen(0)
 
     def test_it_is_refused_before_it_is_sent(self):

@@ -35,18 +35,18 @@ class Requests(FlowTest):
         self.assertEqual(self.andiron.find_events(event="attempt"), [])
 
     def test_each_failed_attempt_has_its_line(self):
-        self.launch([reply(503), [fin], reply(500), OK])
+        self.launch([[fin], reply(503), reply(500), OK])
         answer = self.post()
         self.assert_attempts(answer, 4)
         last = self.wait_event(event="request")
         self.assert_event(last, attempts=4, status=200)
         attempts = self.andiron.find_events(event="attempt")
         self.assertEqual([event["attempt"] for event in attempts], [1, 2, 3])
-        self.assertEqual([event.get("status") for event in attempts], [503, None, 500])
+        self.assertEqual([event.get("status") for event in attempts], [None, 503, 500])
         self.assertEqual([event["error"] for event in attempts],
-                         ["upstream_status", "connection_terminated", "upstream_status"])
+                         ["connection_terminated", "upstream_status", "upstream_status"])
         self.assertEqual([event["dashboard"] for event in attempts],
-                         ["visible", "unknown", "visible"])
+                         ["unknown", "visible", "visible"])
         self.assertEqual({event["request_id"] for event in attempts}, {last["request_id"]})
 
     def test_the_delays_double(self):
