@@ -318,6 +318,15 @@ static void join_workers(struct daemon *daemon)
 			(unsigned long long)event_log_dropped(daemon->log));
 }
 
+/* libevent's own complaints, in our words' place. */
+static void on_libevent_message(int severity, const char *message)
+{
+	if (severity >= EVENT_LOG_WARN)
+		log_warning("libevent: %s", message);
+	else
+		log_debug("libevent: %s", message);
+}
+
 static void run(struct daemon *daemon, void (*on_listening)(unsigned port))
 {
 	daemon->base = event_base_new();
@@ -355,6 +364,7 @@ int daemon_run(struct config *config, void (*on_listening)(unsigned port))
 	int code = EX_OK;
 
 	signal(SIGPIPE, SIG_IGN);
+	event_set_log_callback(on_libevent_message);
 	block_signals(SIG_BLOCK);
 	if (!open_log(&daemon))
 		code = EX_CANTCREAT;

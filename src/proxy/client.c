@@ -192,10 +192,8 @@ struct client *client_new(struct evhttp_request *request, struct accepted_list *
 	return client;
 }
 
-bool client_takes_body(const struct client *client)
+bool client_takes_body(const struct client *client, int status)
 {
-	int status = client->request->response_code;
-
 	return client->request->type != EVHTTP_REQ_HEAD && status != 204 && status != 304;
 }
 

@@ -30,7 +30,7 @@ struct client *client_new(struct evhttp_request *request, struct accepted_list *
 	msec_t send_timeout_ms, const struct client_handler *handler, void *arg);
 
 /* Answers to HEAD, 204 and 304 have no body, whatever their Content-Length says. */
-bool client_takes_body(const struct client *client);
+bool client_takes_body(const struct client *client, int status);
 /* Bytes of the answer that wait in memory. */
 size_t client_queued(const struct client *client);
 

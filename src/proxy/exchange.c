@@ -13,8 +13,8 @@
 #include "policy/retry.h"
 #include "proxy/attempt.h"
 #include "proxy/client.h"
-#include "proxy/event_log.h"
 #include "proxy/message.h"
+#include "proxy/record.h"
 #include "proxy/relay.h"
 #include "proxy/request.h"
 #include "proxy/server.h"
@@ -48,19 +48,10 @@ struct exchange {
 	struct attempt *attempt; /* NULL: none is running */
 	struct relay relay;
 	struct timer *timer; /* between attempts */
-	msec_t began, deadline;
-	int attempts;    /* counted ones */
+	msec_t deadline;
 	bool replaced;   /* a dead reused connection was replaced */
 	msec_t delay_ms; /* before the current attempt */
-	msec_t wait_ms;  /* all delays together */
-	int status;      /* that the client got; 0: none yet */
-	enum retry_reason reason;
-	struct failure failure; /* the last one; ERROR_NONE: none */
-	bool tried;
-	enum dashboard dashboard;     /* of the last attempt */
-	struct transport_facts facts; /* of the last attempt */
-	char upstream_request_id[128];
-	char error_code[64];
+	struct record record;
 };
 
 static const struct client_handler client_handler;
@@ -103,70 +94,6 @@ static void enter(struct exchange *exchange, enum exchange_state next)
 	exchange->state = next;
 }
 
-/* ---- The event log. */
-
-static struct event new_event(const struct exchange *exchange, const char *name)
-{
-	const struct request *request = &exchange->request;
-	struct event event = EVENT_INIT;
-
-	event.event = name;
-	event.worker = server_worker(exchange->server);
-	event.request_id = request->id;
-	event.method = request->method;
-	event.path = request->path;
-	event.model = request->model;
-	event.stream = request->stream;
-	event.sdk_retry = request->sdk_retry;
-	if (*exchange->upstream_request_id)
-		event.upstream_request_id = exchange->upstream_request_id;
-	if (request->target)
-		event.request_class = class_name(request->request_class);
-	if (request->profile)
-		event.profile = request->profile->name;
-	if (request->upstream)
-		event.upstream = request->upstream->name;
-	return event;
-}
-
-/* One line for an attempt that failed; `retry_in_ms` -1: none follows. */
-static void log_attempt(
-	struct exchange *exchange, int status, const struct fields *fields, msec_t retry_in_ms)
-{
-	struct event event = new_event(exchange, "attempt");
-
-	event.level = "warning";
-	event.attempt = exchange->attempts;
-	event.failure = &exchange->failure;
-	event.dashboard = dashboard_name(exchange->dashboard);
-	event.status = status;
-	event.error_code = *exchange->error_code ? exchange->error_code : NULL;
-	event.facts = &exchange->facts;
-	event.total_ms = attempt_total_ms(exchange->attempt);
-	event.retry_in_ms = retry_in_ms;
-	event.reason = retry_reason_name(exchange->reason);
-	event.answer_fields = fields;
-	event_log_write(server_log(exchange->server), &event);
-}
-
-static void log_request(struct exchange *exchange)
-{
-	struct event event = new_event(exchange, "request");
-
-	event.attempts = exchange->attempts;
-	event.status = exchange->status;
-	event.dashboard = dashboard_name(exchange->dashboard);
-	if (exchange->failure.error != ERROR_NONE) {
-		event.failure = &exchange->failure;
-		event.level = exchange->failure.error == ERROR_CLIENT_CLOSED ? "info" : "error";
-		event.error_code = *exchange->error_code ? exchange->error_code : NULL;
-	}
-	event.facts = exchange->tried ? &exchange->facts : NULL;
-	event.total_ms = clock_mono() - exchange->began;
-	event.wait_ms = exchange->wait_ms;
-	event_log_write(server_log(exchange->server), &event);
-}
-
 /* ---- The end. */
 
 static void drop_attempt(struct exchange *exchange)
@@ -175,7 +102,7 @@ static void drop_attempt(struct exchange *exchange)
 
 	if (!attempt)
 		return;
-	exchange->facts = *attempt_facts(attempt);
+	exchange->record.facts = *attempt_facts(attempt);
 	exchange->attempt = NULL;
 	exchange->relay.attempt = NULL;
 	attempt_cancel(attempt);
@@ -186,7 +113,7 @@ static void finish(struct exchange *exchange)
 	enter(exchange, EXCHANGE_ENDED);
 	timer_stop(exchange->timer);
 	drop_attempt(exchange);
-	log_request(exchange);
+	record_log_request(&exchange->record);
 	server_on_exchange_ended(exchange->server, exchange);
 }
 
@@ -205,14 +132,14 @@ static void add_own_fields(struct exchange *exchange, bool from_upstream, struct
 {
 	char attempts[16];
 
-	snprintf(attempts, sizeof(attempts), "%d", exchange->attempts);
+	snprintf(attempts, sizeof(attempts), "%d", exchange->record.attempts);
 	fields_set(fields, "X-Andiron-Attempts", attempts);
 	fields_set(fields, "X-Andiron-Source", from_upstream ? "upstream" : "andiron");
 	if (!fields_get(fields, "X-Request-Id"))
 		fields_set(fields, "X-Request-Id", exchange->request.id);
 	if (exchange->request.anthropic && !fields_get(fields, "request-id"))
 		fields_set(fields, "request-id", fields_get(fields, "X-Request-Id"));
-	if (message_stops_sdk_retries(exchange->status))
+	if (message_stops_sdk_retries(exchange->record.status))
 		fields_set(fields, "x-should-retry", "false");
 }
 
@@ -226,7 +153,7 @@ static void answer(struct exchange *exchange, int status, enum error error, cons
 	if (!piece)
 		abort();
 	enter(exchange, EXCHANGE_ANSWERING);
-	exchange->status = status;
+	exchange->record.status = status;
 	message_render_error(error, message, exchange->request.anthropic, &body);
 	str_addf(&length, "%zu", body.len);
 	fields_add(&fields, "Content-Type", "application/json");
@@ -240,43 +167,26 @@ static void answer(struct exchange *exchange, int status, enum error error, cons
 	client_start(exchange->client, status, message_reason(status), &fields,
 		close || server_is_draining(exchange->server));
 	evbuffer_add(piece, body.data, body.len);
-	if (client_takes_body(exchange->client))
+	if (client_takes_body(exchange->client, status))
 		client_send(exchange->client, piece);
 	client_end(exchange->client);
 	evbuffer_free(piece);
 	fields_fini(&fields);
 }
 
-/* What failed, where, how often, and whether Fireworks can have seen it. */
-static void render_message(const struct exchange *exchange, struct str *out)
-{
-	const struct failure *failure = &exchange->failure;
-	const struct upstream_config *upstream = exchange->request.upstream;
-
-	str_addf(out, "andiron: %s while %s", error_text(failure->error),
-		phase_text(failure->phase));
-	if (*failure->detail)
-		str_addf(out, " (%s)", failure->detail);
-	str_addf(out, "; upstream %s", upstream->options.url);
-	if (*exchange->facts.address)
-		str_addf(out, " at %s", exchange->facts.address);
-	str_addf(out, ", %d attempt%s. %s.", exchange->attempts, exchange->attempts == 1 ? "" : "s",
-		dashboard_text(exchange->dashboard));
-}
-
 static void give_up(struct exchange *exchange)
 {
 	_cleanup_str_ struct str message = STR_NULL;
-	enum error error = exchange->failure.error;
+	enum error error = exchange->record.failure.error;
 
-	render_message(exchange, &message);
+	record_render_message(&exchange->record, &message);
 	drop_attempt(exchange);
 	answer(exchange, error_status(error), error, str_text(&message), false, false);
 }
 
 static void refuse(struct exchange *exchange, const struct refusal *refusal)
 {
-	failure_set(&exchange->failure, PHASE_CLIENT, refusal->error, "");
+	failure_set(&exchange->record.failure, PHASE_CLIENT, refusal->error, "");
 	answer(exchange, refusal->status, refusal->error, str_text(&refusal->message), false,
 		refusal->close);
 }
@@ -289,12 +199,12 @@ static struct retry_facts retry_facts(const struct exchange *exchange, int statu
 		.request_class = exchange->request.request_class,
 		.inference = path_is_inference(exchange->request.path),
 		.status = status,
-		.error = exchange->failure.error,
-		.sent = exchange->facts.bytes_sent > 0,
-		.reused = exchange->facts.reused,
-		.answer_begun = exchange->facts.answer_begun,
+		.error = exchange->record.failure.error,
+		.sent = exchange->record.facts.bytes_sent > 0,
+		.reused = exchange->record.facts.reused,
+		.answer_begun = exchange->record.facts.answer_begun,
 		.replaced = exchange->replaced,
-		.attempts = exchange->attempts,
+		.attempts = exchange->record.attempts,
 		.retry_after_ms = -1,
 		.previous_ms = exchange->delay_ms,
 		.now = clock_mono(),
@@ -307,7 +217,7 @@ static void exchange_on_timer(void *arg)
 {
 	struct exchange *exchange = arg;
 
-	exchange->attempts++;
+	exchange->record.attempts++;
 	exchange_try(exchange);
 }
 
@@ -321,7 +231,7 @@ static void retry(struct exchange *exchange, const struct retry_verdict *verdict
 		exchange_try(exchange);
 		return;
 	}
-	exchange->wait_ms += verdict->delay_ms;
+	exchange->record.wait_ms += verdict->delay_ms;
 	enter(exchange, EXCHANGE_BACKING_OFF);
 	timer_start(exchange->timer, verdict->delay_ms);
 }
@@ -353,32 +263,9 @@ static void exchange_try(struct exchange *exchange)
 	};
 
 	enter(exchange, EXCHANGE_TRYING);
-	exchange->error_code[0] = '\0';
-	exchange->upstream_request_id[0] = '\0';
+	record_begin_attempt(&exchange->record);
 	exchange->attempt =
 		attempt_start(server_base(exchange->server), &attempt, &attempt_handler, exchange);
-}
-
-static void keep_facts(struct exchange *exchange, bool answered)
-{
-	exchange->tried = true;
-	exchange->facts = *attempt_facts(exchange->attempt);
-	exchange->dashboard = failure_dashboard(exchange->facts.bytes_sent > 0, answered);
-}
-
-static void keep_upstream_id(struct exchange *exchange, const struct fields *fields)
-{
-	static const char *const names[] = {"x-request-id", "x-fireworks-request-id", "cf-ray"};
-
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-		const char *id = fields_get(fields, names[i]);
-
-		if (!id)
-			continue;
-		snprintf(exchange->upstream_request_id, sizeof(exchange->upstream_request_id), "%s",
-			id);
-		return;
-	}
 }
 
 /* The answer has begun and cannot be finished: the client is told so in the only ways left. */
@@ -386,9 +273,9 @@ static void break_off(struct exchange *exchange)
 {
 	_cleanup_str_ struct str message = STR_NULL;
 
-	render_message(exchange, &message);
+	record_render_message(&exchange->record, &message);
 	drop_attempt(exchange);
-	relay_break(&exchange->relay, exchange->failure.error, str_text(&message));
+	relay_break(&exchange->relay, exchange->record.failure.error, str_text(&message));
 }
 
 /* The upstream has said all. The exchange may be over when this returns. */
@@ -398,8 +285,8 @@ static void end_answer(struct exchange *exchange)
 
 	if (error == ERROR_NONE)
 		return;
-	failure_set(&exchange->failure, PHASE_BODY, error, "");
-	log_attempt(exchange, exchange->status, NULL, -1);
+	failure_set(&exchange->record.failure, PHASE_BODY, error, "");
+	record_log_attempt(&exchange->record, exchange->attempt, exchange->record.status, NULL, -1);
 	break_off(exchange);
 }
 
@@ -411,9 +298,9 @@ static void commit(struct exchange *exchange, struct answer *from)
 	char length[24];
 
 	enter(exchange, EXCHANGE_RELAYING);
-	exchange->status = from->status;
+	exchange->record.status = from->status;
 	message_copy_response_fields(&from->fields, !from->event_stream, &fields);
-	if (complete && client_takes_body(exchange->client)) {
+	if (complete && client_takes_body(exchange->client, from->status)) {
 		snprintf(length, sizeof(length), "%zu", evbuffer_get_length(from->held));
 		fields_set(&fields, "Content-Length", length);
 	}
@@ -431,21 +318,16 @@ static void exchange_on_answer(void *arg, struct answer *from)
 	struct retry_facts facts;
 	struct retry_verdict verdict;
 
-	keep_facts(exchange, true);
-	keep_upstream_id(exchange, &from->fields);
-	failure_set(&exchange->failure, PHASE_BODY,
-		from->status >= 400 ? ERROR_UPSTREAM_STATUS : ERROR_NONE, "");
+	record_facts(&exchange->record, exchange->attempt, true);
+	record_answer(&exchange->record, from);
 	facts = retry_facts(exchange, from->status);
 	facts.retry_after_ms = header_retry_after_ms(fields_get(&from->fields, "Retry-After"),
 		fields_get(&from->fields, "retry-after-ms"), clock_wall_us());
 	verdict = retry_decide(&exchange->request.retry, &facts);
-	exchange->reason = verdict.reason;
-	if (from->status >= 400) {
-		snprintf(
-			exchange->error_code, sizeof(exchange->error_code), "%s", from->error_code);
-		log_attempt(exchange, from->status, &from->fields,
-			verdict.action == RETRY_AGAIN ? verdict.delay_ms : -1);
-	}
+	exchange->record.reason = verdict.reason;
+	if (from->status >= 400)
+		record_log_attempt(&exchange->record, exchange->attempt, from->status,
+			&from->fields, verdict.action == RETRY_AGAIN ? verdict.delay_ms : -1);
 	if (verdict.action == RETRY_RELAY)
 		commit(exchange, from);
 	else
@@ -467,7 +349,7 @@ static void exchange_on_end(void *arg)
 {
 	struct exchange *exchange = arg;
 
-	keep_facts(exchange, true);
+	record_facts(&exchange->record, exchange->attempt, true);
 	if (!exchange->relay.ended)
 		end_answer(exchange);
 }
@@ -481,18 +363,21 @@ static void exchange_on_failure(void *arg, const struct failure *failure)
 
 	if (exchange->relay.ended)
 		return; /* the client has it all */
-	keep_facts(exchange, relaying || failure->phase == PHASE_BODY);
-	exchange->failure = *failure;
+	record_facts(
+		&exchange->record, exchange->attempt, relaying || failure->phase == PHASE_BODY);
+	exchange->record.failure = *failure;
 	if (relaying) {
-		exchange->reason = RETRY_REASON_FINAL;
-		log_attempt(exchange, exchange->status, NULL, -1);
+		exchange->record.reason = RETRY_REASON_FINAL;
+		record_log_attempt(
+			&exchange->record, exchange->attempt, exchange->record.status, NULL, -1);
 		break_off(exchange);
 		return;
 	}
 	facts = retry_facts(exchange, 0);
 	verdict = retry_decide(&exchange->request.retry, &facts);
-	exchange->reason = verdict.reason;
-	log_attempt(exchange, 0, NULL, verdict.action == RETRY_GIVE_UP ? -1 : verdict.delay_ms);
+	exchange->record.reason = verdict.reason;
+	record_log_attempt(&exchange->record, exchange->attempt, 0, NULL,
+		verdict.action == RETRY_GIVE_UP ? -1 : verdict.delay_ms);
 	if (verdict.action == RETRY_GIVE_UP)
 		give_up(exchange);
 	else
@@ -513,11 +398,13 @@ static void exchange_on_gone(void *arg, const char *detail)
 	struct exchange *exchange = arg;
 
 	exchange->client = NULL;
-	failure_set(&exchange->failure, PHASE_CLIENT, ERROR_CLIENT_CLOSED, detail);
-	exchange->reason = RETRY_REASON_FINAL;
+	failure_set(&exchange->record.failure, PHASE_CLIENT, ERROR_CLIENT_CLOSED, detail);
+	exchange->record.reason = RETRY_REASON_FINAL;
 	if (exchange->attempt && !exchange->relay.ended) {
-		keep_facts(exchange, attempt_facts(exchange->attempt)->answer_begun);
-		log_attempt(exchange, exchange->status, NULL, -1);
+		record_facts(&exchange->record, exchange->attempt,
+			attempt_facts(exchange->attempt)->answer_begun);
+		record_log_attempt(
+			&exchange->record, exchange->attempt, exchange->record.status, NULL, -1);
 	}
 	finish(exchange);
 }
@@ -553,7 +440,12 @@ void exchange_new(struct server *server, struct evhttp_request *from)
 
 	exchange->server = server;
 	exchange->config = config_ref(server_config(server));
-	exchange->began = clock_mono();
+	exchange->record = (struct record){
+		.request = &exchange->request,
+		.log = server_log(server),
+		.worker = server_worker(server),
+		.began = clock_mono(),
+	};
 	exchange->timer = timer_new(server_base(server), exchange_on_timer, exchange);
 	request_init(&exchange->request, from, exchange->config, &refusal);
 	exchange->client = client_new(from, server_accepted(server),
@@ -562,8 +454,8 @@ void exchange_new(struct server *server, struct evhttp_request *from)
 	if (refusal.status) {
 		refuse(exchange, &refusal);
 	} else {
-		exchange->deadline = exchange->began + exchange->request.total_ms;
-		exchange->attempts = 1;
+		exchange->deadline = exchange->record.began + exchange->request.total_ms;
+		exchange->record.attempts = 1;
 		exchange_try(exchange);
 	}
 	str_fini(&refusal.message);
@@ -579,7 +471,8 @@ void exchange_drain(struct exchange *exchange, msec_t until)
 
 bool exchange_cut(struct exchange *exchange)
 {
-	failure_set(&exchange->failure, PHASE_CLIENT, ERROR_DRAINING, "drain_timeout ran out");
+	failure_set(
+		&exchange->record.failure, PHASE_CLIENT, ERROR_DRAINING, "drain_timeout ran out");
 	switch (exchange->state) {
 	case EXCHANGE_ADMITTING:
 	case EXCHANGE_TRYING:
@@ -608,7 +501,8 @@ void exchange_abort(struct exchange *exchange)
 
 	if (exchange->state == EXCHANGE_ENDED)
 		return;
-	failure_set(&exchange->failure, PHASE_CLIENT, ERROR_DRAINING, "drain_timeout ran out");
+	failure_set(
+		&exchange->record.failure, PHASE_CLIENT, ERROR_DRAINING, "drain_timeout ran out");
 	exchange->client = NULL;
 	client_abort(client);
 	finish(exchange);

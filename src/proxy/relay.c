@@ -87,7 +87,9 @@ void relay_start(struct relay *relay, struct client *client, struct attempt *att
 
 	relay->client = client;
 	relay->attempt = attempt;
-	relay->event_stream = answer->event_stream && !fields_get(fields, "Content-Encoding");
+	relay->bodiless = !client_takes_body(client, answer->status);
+	relay->event_stream =
+		answer->event_stream && !relay->bodiless && !fields_get(fields, "Content-Encoding");
 	relay->dialect = sse_dialect_of(path);
 	relay->promised = length ? strtoll(length, NULL, 10) : -1;
 	relay->pending = evbuffer_new();
@@ -113,7 +115,7 @@ static void pass_last_event(struct relay *relay)
 
 enum error relay_end(struct relay *relay)
 {
-	bool any_length = relay->promised < 0 || !client_takes_body(relay->client);
+	bool any_length = relay->promised < 0 || relay->bodiless;
 
 	if (relay->event_stream)
 		pass_last_event(relay);

@@ -17,6 +17,7 @@ struct relay {
 	struct client *client;
 	struct attempt *attempt; /* NULL: the upstream's side is over */
 	bool paused, ended;
+	bool bodiless;    /* HEAD, 204, 304 */
 	int64_t promised; /* Content-Length; -1: none */
 	uint64_t passed;
 	/* of a stream: */

@@ -209,6 +209,8 @@ class Connection:
         self.close_notify = None    # with TLS and "fin": did it say so
         self.ended_at = None
         self.server_name = None     # SNI
+        self.resumed = None         # a TLS session of before
+        self.version = None         # of TLS
         self.problem = None         # what went wrong on this side, a failed handshake for one
         self.over = threading.Event()
 
@@ -256,6 +258,7 @@ class Connection:
         self.sock = self.upstream.context.wrap_socket(
             self.sock, server_side=True, suppress_ragged_eofs=False)
         self.server_name = getattr(self.sock, "asked_for", None)
+        self.resumed, self.version = self.sock.session_reused, self.sock.version()
 
     def finish(self, notify):
         if notify and isinstance(self.sock, ssl.SSLSocket):

@@ -1,0 +1,112 @@
+#include "proxy/record.h"
+
+#include <stdio.h>
+
+void record_begin_attempt(struct record *record)
+{
+	record->error_code[0] = '\0';
+	record->upstream_request_id[0] = '\0';
+}
+
+void record_facts(struct record *record, const struct attempt *attempt, bool answered)
+{
+	record->tried = true;
+	record->facts = *attempt_facts(attempt);
+	record->dashboard = failure_dashboard(record->facts.bytes_sent > 0, answered);
+}
+
+/* The names in the order in which Fireworks' own SDK reads them. */
+static void keep_upstream_id(struct record *record, const struct fields *fields)
+{
+	static const char *const names[] = {"x-request-id", "x-fireworks-request-id", "cf-ray"};
+	const char *id = NULL;
+
+	for (size_t i = 0; !id && i < sizeof(names) / sizeof(names[0]); i++)
+		id = fields_get(fields, names[i]);
+	snprintf(record->upstream_request_id, sizeof(record->upstream_request_id), "%s",
+		id ? id : "");
+}
+
+void record_answer(struct record *record, const struct answer *answer)
+{
+	bool failed = answer->status >= 400;
+
+	keep_upstream_id(record, &answer->fields);
+	snprintf(record->error_code, sizeof(record->error_code), "%s", answer->error_code);
+	failure_set(&record->failure, PHASE_BODY, failed ? ERROR_UPSTREAM_STATUS : ERROR_NONE, "");
+}
+
+static struct event new_event(const struct record *record, const char *name)
+{
+	const struct request *request = record->request;
+	struct event event = EVENT_INIT;
+
+	event.event = name;
+	event.worker = record->worker;
+	event.request_id = request->id;
+	event.method = request->method;
+	event.path = request->path;
+	event.model = request->model;
+	event.stream = request->stream;
+	event.sdk_retry = request->sdk_retry;
+	event.dashboard = dashboard_name(record->dashboard);
+	if (*record->upstream_request_id)
+		event.upstream_request_id = record->upstream_request_id;
+	if (*record->error_code)
+		event.error_code = record->error_code;
+	if (request->target)
+		event.request_class = class_name(request->request_class);
+	if (request->profile)
+		event.profile = request->profile->name;
+	if (request->upstream)
+		event.upstream = request->upstream->name;
+	if (record->failure.error != ERROR_NONE)
+		event.failure = &record->failure;
+	if (record->tried)
+		event.facts = &record->facts;
+	return event;
+}
+
+void record_log_attempt(const struct record *record, const struct attempt *attempt, int status,
+	const struct fields *fields, msec_t retry_in_ms)
+{
+	struct event event = new_event(record, "attempt");
+
+	event.level = "warning";
+	event.attempt = record->attempts;
+	event.status = status;
+	event.total_ms = attempt_total_ms(attempt);
+	event.retry_in_ms = retry_in_ms;
+	event.reason = retry_reason_name(record->reason);
+	event.answer_fields = fields;
+	event_log_write(record->log, &event);
+}
+
+void record_log_request(const struct record *record)
+{
+	struct event event = new_event(record, "request");
+	enum error error = record->failure.error;
+
+	if (error != ERROR_NONE && error != ERROR_CLIENT_CLOSED)
+		event.level = "error";
+	event.attempts = record->attempts;
+	event.status = record->status;
+	event.total_ms = clock_mono() - record->began;
+	event.wait_ms = record->wait_ms;
+	event_log_write(record->log, &event);
+}
+
+void record_render_message(const struct record *record, struct str *out)
+{
+	const struct failure *failure = &record->failure;
+
+	str_addf(out, "andiron: %s while %s", error_text(failure->error),
+		phase_text(failure->phase));
+	if (*failure->detail)
+		str_addf(out, " (%s)", failure->detail);
+	str_addf(out, "; upstream %s", record->request->upstream->options.url);
+	if (*record->facts.address)
+		str_addf(out, " at %s", record->facts.address);
+	str_addf(out, ", %d attempt%s. %s.", record->attempts, record->attempts == 1 ? "" : "s",
+		dashboard_text(record->dashboard));
+}
