@@ -53,21 +53,29 @@ static const struct option_flag {
 	{"--event-log", "log", "events"},
 };
 
-enum { FLAG_COUNT = sizeof(option_flags) / sizeof(option_flags[0]), FIRST_FLAG = 256 };
+enum {
+	FLAG_COUNT = sizeof(option_flags) / sizeof(option_flags[0]),
+	FIRST_FLAG = 256, /* of getopt_long's values */
+	MAX_FLAGS = 31,   /* given at once; more are an error */
+};
 
 struct command_line {
 	const char *command;
 	const char *config;
-	struct config_flag flags[FLAG_COUNT * 4 + 2]; /* the last ones stay empty */
+	struct config_flag flags[MAX_FLAGS + 1]; /* the last one stays empty */
 	size_t flag_count;
 	bool help, version, wrong;
 };
 
 static void add_flag(struct command_line *line, const struct option_flag *flag, const char *value)
 {
-	if (line->flag_count < FLAG_COUNT * 4)
-		line->flags[line->flag_count++] =
-			(struct config_flag){flag->flag, flag->section, flag->key, value};
+	if (line->flag_count == MAX_FLAGS) {
+		fputs("andiron: too many flags\n", stderr);
+		line->wrong = true;
+		return;
+	}
+	line->flags[line->flag_count++] =
+		(struct config_flag){flag->flag, flag->section, flag->key, value};
 }
 
 static void parse_options(struct command_line *line, int argc, char **argv)
@@ -119,7 +127,9 @@ static struct config *load(const struct command_line *line)
 	const char *names[] = {"HTTPS_PROXY", "https_proxy"};
 
 	for (size_t i = 0; i < 2; i++) {
-		if (getenv(names[i]) && *getenv(names[i]))
+		const char *proxy = getenv(names[i]);
+
+		if (proxy && *proxy)
 			on_message(NULL, false, names[i],
 				"this version does not use a proxy yet; it connects directly");
 	}

@@ -108,6 +108,15 @@ bool str_same(const char *a, const char *b)
 	return strcmp(a, b) == 0;
 }
 
+bool str_is(const char *text, size_t len, const char *word)
+{
+	for (size_t i = 0; i < len; i++) {
+		if (!word[i] || text[i] != word[i])
+			return false;
+	}
+	return word[len] == '\0';
+}
+
 bool str_is_nocase(const char *text, size_t len, const char *word)
 {
 	for (size_t i = 0; i < len; i++) {

@@ -36,7 +36,9 @@ bool ascii_is_alpha(char c);
 bool ascii_is_digit(char c);
 bool str_same(const char *a, const char *b);
 bool str_same_nocase(const char *a, const char *b);
-/* Is `text`, of `len` bytes, this word, letter case aside? */
+/* Is `text`, of `len` bytes, this word? */
+bool str_is(const char *text, size_t len, const char *word);
+/* The same, letter case aside. */
 bool str_is_nocase(const char *text, size_t len, const char *word);
 bool str_begins(const char *text, const char *prefix);
 bool str_begins_nocase(const char *text, const char *prefix);

@@ -147,9 +147,7 @@ static int conn_on_head(struct evhttp_request *request, void *arg)
 
 	conn->facts.head_seen = true;
 	/* Neither cancelling nor freeing is safe in here; -1 ends the request. */
-	if (!conn->user || !conn->user->on_head(conn->arg, request) || !conn->user)
-		return -1;
-	return 0;
+	return conn->user && conn->user->on_head(conn->arg, request) ? 0 : -1;
 }
 
 static void conn_on_body(struct evhttp_request *request, void *arg)

@@ -60,16 +60,11 @@ static const char *field_value(const char *line, size_t *len, const char *name)
 {
 	size_t skip = strlen(name);
 
-	if (*len <= skip || strncmp(line, name, skip) != 0 || line[skip] != ':')
+	if (*len <= skip || !str_is(line, skip, name) || line[skip] != ':')
 		return NULL;
 	skip += skip + 1 < *len && line[skip + 1] == ' ' ? 2 : 1;
 	*len -= skip;
 	return line + skip;
-}
-
-static bool is_text(const char *value, size_t len, const char *text)
-{
-	return len == strlen(text) && strncmp(value, text, len) == 0;
 }
 
 /* Does the JSON text hold the member `"key":"..."`? A quoted copy inside a string does not count:
@@ -99,10 +94,10 @@ static enum sse_kind classify_event_name(enum sse_dialect dialect, const char *n
 	static const char *const ends[] = {
 		"response.completed", "response.incomplete", "response.failed"};
 
-	if (dialect == SSE_MESSAGES && is_text(name, len, "message_stop"))
+	if (dialect == SSE_MESSAGES && str_is(name, len, "message_stop"))
 		return SSE_TERMINAL;
 	for (size_t i = 0; dialect == SSE_RESPONSES && i < 3; i++) {
-		if (is_text(name, len, ends[i]))
+		if (str_is(name, len, ends[i]))
 			return SSE_TERMINAL;
 	}
 	return SSE_ORDINARY;
@@ -121,7 +116,7 @@ enum sse_kind sse_classify(enum sse_dialect dialect, const char *event, size_t l
 			kind = classify_event_name(dialect, value, value_len);
 		value_len = line_len;
 		value = dialect == SSE_CHAT ? field_value(line, &value_len, "data") : NULL;
-		if (value && is_text(value, value_len, "[DONE]"))
+		if (value && str_is(value, value_len, "[DONE]"))
 			kind = SSE_TERMINAL;
 		else if (value && has_string_member(value, value_len, "\"finish_reason\""))
 			kind = SSE_FINISH;

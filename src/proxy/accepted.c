@@ -24,8 +24,8 @@ struct accepted {
 };
 
 struct accepted_list {
-	TAILQ_HEAD(, accepted) head;
-	TAILQ_HEAD(, accepted)
+	TAILQ_HEAD(accepted_all, accepted) head;
+	TAILQ_HEAD(accepted_checks, accepted)
 	checks; /* their exchange has just ended: looked at in the next turn */
 	size_t count;
 	msec_t idle_ms;

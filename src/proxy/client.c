@@ -60,7 +60,7 @@ static void free_connection(struct client *client)
 		return;
 	evhttp_connection_set_closecb(connection, NULL, NULL);
 	if (client->reset) /* the kernel sends RST; SO_LINGER would come after evhttp's FIN */
-		connect(bufferevent_getfd(client->bev), &nobody, sizeof(nobody));
+		(void)connect(bufferevent_getfd(client->bev), &nobody, sizeof(nobody));
 	evhttp_connection_free(connection); /* frees the request, too */
 }
 

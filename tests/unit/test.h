@@ -4,7 +4,6 @@
  * on; its result is whether it held. A loop over a table names the row at work with ROW(). */
 
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -19,7 +18,7 @@ static char test_row[200];
 #define ROW(...)        snprintf(test_row, sizeof(test_row), __VA_ARGS__)
 #define CHECK(cond)     test_check(cond, __FILE__, __LINE__, #cond)
 #define CHECK_STR(a, b) test_check_str(a, b, __FILE__, __LINE__, #a)
-#define CHECK_INT(a, b) test_check_int(a, b, __FILE__, __LINE__, #a)
+#define CHECK_INT(a, b) test_check_int((long long)(a), (long long)(b), __FILE__, __LINE__, #a)
 
 static inline bool test_check(bool holds, const char *file, int line, const char *what)
 {
@@ -31,23 +30,14 @@ static inline bool test_check(bool holds, const char *file, int line, const char
 	return holds;
 }
 
-static inline void test_print(const char *label, const char *text)
-{
-	printf("\t%s ", label);
-	for (const char *p = text ? text : "(NULL)"; *p; p++)
-		printf((unsigned char)*p < ' ' || *p == 0x7f ? "\\x%02x" : "%c", (unsigned char)*p);
-	putchar('\n');
-}
-
 static inline bool test_check_str(
 	const char *got, const char *want, const char *file, int line, const char *what)
 {
 	bool same = got && want ? strcmp(got, want) == 0 : got == want;
 
-	if (!test_check(same, file, line, what)) {
-		test_print("got ", got);
-		test_print("want", want);
-	}
+	if (!test_check(same, file, line, what))
+		printf("\tgot  \"%s\"\n\twant \"%s\"\n", got ? got : "(NULL)",
+			want ? want : "(NULL)");
 	return same;
 }
 
@@ -74,7 +64,10 @@ static inline int test_main(const struct test *tests, size_t count)
 }
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
-#define TEST(function)  {#function, function}
+#define TEST(function)                                                                             \
+	{                                                                                          \
+#function, function                                                                \
+	}
 #define TEST_MAIN(...)                                                                             \
 	int main(void)                                                                             \
 	{                                                                                          \

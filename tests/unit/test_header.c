@@ -1,0 +1,199 @@
+#include "policy/header.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "test.h"
+
+static void knows_the_fields_of_one_connection(void)
+{
+	static const char *const hop_by_hop[] = {"Connection", "connection", "KEEP-ALIVE",
+		"Proxy-Connection", "Proxy-Authenticate", "proxy-authorization", "TE", "te",
+		"Trailer", "Transfer-Encoding", "transfer-encoding", "Upgrade", "upgrade",
+		"HTTP2-Settings", "http2-settings"};
+	static const char *const end_to_end[] = {"", "Authorization", "x-api-key", "Content-Type",
+		"Content-Encoding", "Content-Length", "Accept-Encoding", "Cookie", "Set-Cookie",
+		"Via", "Date", "ETag", "Location", "Cache-Control", "Retry-After",
+		"WWW-Authenticate", "X-Request-Id", "x-session-affinity", "traceparent", "TE-x",
+		"xTE", "Connection ", "Trailers", "Upgrade-Insecure-Requests"};
+
+	for (size_t i = 0; i < COUNT_OF(hop_by_hop); i++) {
+		ROW("%s", hop_by_hop[i]);
+		CHECK(header_is_hop_by_hop(hop_by_hop[i]));
+	}
+	for (size_t i = 0; i < COUNT_OF(end_to_end); i++) {
+		ROW("%s", end_to_end[i]);
+		CHECK(!header_is_hop_by_hop(end_to_end[i]));
+	}
+}
+
+static void finds_a_token_in_a_list(void)
+{
+	static const struct {
+		const char *list, *token;
+		bool want;
+	} rows[] = {
+		{"close", "close", true},
+		{"Close", "cLOSE", true},
+		{"keep-alive, close", "close", true},
+		{"keep-alive,close", "close", true},
+		{" , x ,\tclose\t, ", "Close", true},
+		{"x-a,x-b,x-c", "X-B", true},
+		{"close", "clos", false},
+		{"clos", "close", false},
+		{"closed", "close", false},
+		{"x close", "close", false},
+		{"x;close", "close", false},
+		{"", "close", false},
+		{",,", "close", false},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		ROW("%s in %s", rows[i].token, rows[i].list);
+		CHECK_INT(header_list_has(rows[i].list, rows[i].token), rows[i].want);
+	}
+}
+
+/* 2026-06-07T08:09:10.250Z, a Sunday */
+static const int64_t wall_now_us = INT64_C(1780819750250000);
+
+static const struct {
+	const char *retry_after, *retry_after_ms;
+	int64_t want;
+} waits[] = {
+	{NULL, NULL, -1},
+	/* whole seconds */
+	{"0", NULL, 0},
+	{"1", NULL, 1000},
+	{"120", NULL, 120000},
+	{"0120", NULL, 120000},
+	{"5 ", NULL, 5000},
+	{"5\t", NULL, 5000},
+	{"86400", NULL, 86400000},
+	/* fractions, as some servers have them */
+	{"1.5", NULL, 1500},
+	{"0.25", NULL, 250},
+	{"0.001", NULL, 1},
+	{"2.0", NULL, 2000},
+	{"1.2345", NULL, 1234},
+	{"0.0004", NULL, 0},
+	/* milliseconds go before seconds, where they parse */
+	{NULL, "250", 250},
+	{NULL, "0", 0},
+	{"10", "250", 250},
+	{"10", "0", 0},
+	{"10", "1500.75", 1500},
+	{"Sun, 07 Jun 2026 08:09:40 GMT", "250", 250},
+	{"10", "soon", 10000},
+	{"10", "", 10000},
+	{"10", "-5", 10000},
+	{"10", "250ms", 10000},
+	{NULL, "soon", -1},
+	{"soon", "250", 250},
+	{"soon", "later", -1},
+	/* the three forms of a date: preferred, RFC 850, asctime */
+	{"Sun, 07 Jun 2026 08:09:40 GMT", NULL, 29750},
+	{"Sunday, 07-Jun-26 08:09:40 GMT", NULL, 29750},
+	{"Sun Jun  7 08:09:40 2026", NULL, 29750},
+	{"Sun, 07 Jun 2026 09:09:10 GMT", NULL, 3599750},
+	{"Mon, 08 Jun 2026 08:09:10 GMT", NULL, 86399750},
+	{"Thu Jun 18 08:09:10 2026", NULL, 950399750},
+	{"Sun, 07 Jun 2026 08:09:11 GMT", NULL, 750},
+	/* in the past, or now: no wait */
+	{"Sun, 07 Jun 2026 08:09:10 GMT", NULL, 0},
+	{"Sun, 07 Jun 2026 08:09:09 GMT", NULL, 0},
+	{"Sunday, 06-Nov-94 08:49:37 GMT", NULL, 0},
+	{"Sun Nov  6 08:49:37 1994", NULL, 0},
+	{"Thu, 01 Jan 1970 00:00:00 GMT", NULL, 0},
+	/* neither */
+	{"", NULL, -1},
+	{" ", NULL, -1},
+	{"soon", NULL, -1},
+	{"-1", NULL, -1},
+	{"+5", NULL, -1},
+	{".5", NULL, -1},
+	{"1,5", NULL, -1},
+	{"5s", NULL, -1},
+	{"5 s", NULL, -1},
+	{"1e3", NULL, -1},
+	{"0x10", NULL, -1},
+	{"1.5.5", NULL, -1},
+	{"5, 10", NULL, -1},
+	{"inf", NULL, -1},
+	{"nan", NULL, -1},
+	{"Sun, 07 Jun 2026 08:09:40", NULL, -1},
+	{"Sun, 07 Jun 2026 08:09:40 GMT+1", NULL, -1},
+	{"Sun, 07 Jun 2026 08:09:40 PST", NULL, -1},
+	{"Sun, 07 Jun 2026 25:09:40 GMT", NULL, -1},
+	{"07 Jun 2026 08:09:40 GMT", NULL, -1},
+	{"2026-06-07T08:09:40Z", NULL, -1},
+	{"Sun, 07 Juni 2026 08:09:40 GMT", NULL, -1},
+};
+
+static void reads_how_long_to_wait(void)
+{
+	static const char *const zones[] = {"UTC0", "XYZ-13:45", "ABC+11"};
+
+	for (size_t zone = 0; zone < COUNT_OF(zones); zone++) {
+		setenv("TZ", zones[zone], 1);
+		tzset();
+		for (size_t i = 0; i < COUNT_OF(waits); i++) {
+			ROW("Retry-After: %s, retry-after-ms: %s, TZ=%s",
+				waits[i].retry_after ? waits[i].retry_after : "(none)",
+				waits[i].retry_after_ms ? waits[i].retry_after_ms : "(none)",
+				zones[zone]);
+			CHECK_INT(header_retry_after_ms(waits[i].retry_after,
+					  waits[i].retry_after_ms, wall_now_us),
+				waits[i].want);
+		}
+	}
+}
+
+/* A number that no type holds is still a long wait: never a short one, never none. */
+static void huge_waits_stay_long(void)
+{
+	static const char *const numbers[] = {"31536000", "9223372036854775807",
+		"9223372036854775808", "18446744073709551617", "99999999999999999999999999999999",
+		"99999999999999999999.9999999999999999999"};
+	static const int64_t year_ms = INT64_C(31536000000);
+
+	for (size_t i = 0; i < COUNT_OF(numbers); i++) {
+		ROW("%s", numbers[i]);
+		CHECK(header_retry_after_ms(numbers[i], NULL, wall_now_us) >= year_ms);
+		if (i > 0)
+			CHECK(header_retry_after_ms(NULL, numbers[i], wall_now_us) >= year_ms);
+	}
+	ROW("the last year of a date");
+	CHECK(header_retry_after_ms("Fri, 31 Dec 9999 23:59:59 GMT", NULL, wall_now_us) > year_ms);
+}
+
+static void knows_an_event_stream(void)
+{
+	static const struct {
+		const char *type;
+		bool want;
+	} rows[] = {
+		{"text/event-stream", true},
+		{"Text/Event-Stream", true},
+		{"text/event-stream; charset=utf-8", true},
+		{"text/event-stream;charset=utf-8", true},
+		{"text/event-stream ; x", true},
+		{"text/event-stream\t", true},
+		{"text/event-streams", false},
+		{"text/event", false},
+		{"application/json", false},
+		{"application/json; text/event-stream", false},
+		{"", false},
+		{";", false},
+		{NULL, false},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		ROW("%s", rows[i].type ? rows[i].type : "(none)");
+		CHECK_INT(header_is_event_stream(rows[i].type), rows[i].want);
+	}
+}
+
+TEST_MAIN(TEST(knows_the_fields_of_one_connection), TEST(finds_a_token_in_a_list),
+	TEST(reads_how_long_to_wait), TEST(huge_waits_stay_long), TEST(knows_an_event_stream))
