@@ -203,9 +203,8 @@ static void drain(struct daemon *daemon)
 
 	if (daemon->draining) {
 		log_warning("a second signal: ending at once");
-		event_log_free(daemon->log);
-		log_set_writer(NULL);
-		writer_free(daemon->stderr_writer, FLUSH_MS);
+		event_log_flush(daemon->log); /* the workers are still at it: nothing is freed */
+		writer_flush(daemon->stderr_writer, FLUSH_MS);
 		_exit(EX_OK);
 	}
 	daemon->draining = true;
@@ -300,6 +299,7 @@ static void run_loop(struct daemon *daemon)
 	event_add(done, NULL);
 	block_signals(SIG_UNBLOCK);
 	event_base_dispatch(daemon->base);
+	block_signals(SIG_BLOCK); /* else the next one would find its default action again */
 	event_free(done);
 	for (size_t i = 0; i < SIGNAL_COUNT; i++)
 		event_free(events[i]);

@@ -21,8 +21,8 @@ struct writer {
 	pthread_mutex_t lock; /* guards what follows; never held across I/O */
 	pthread_cond_t changed;
 	char *ring;
-	size_t head, used; /* oldest byte, bytes queued */
-	bool stopping, stopped, reopen;
+	size_t head, used;                    /* oldest byte, bytes queued */
+	bool busy, stopping, stopped, reopen; /* busy: the thread is writing */
 	uint64_t dropped;
 };
 
@@ -99,10 +99,13 @@ static void *run(void *arg)
 		size_t len = take_batch(writer, batch), done;
 
 		if (!len && !reopen) {
+			writer->busy = false;
+			pthread_cond_broadcast(&writer->changed);
 			pthread_cond_wait(&writer->changed, &writer->lock);
 			continue;
 		}
 		writer->reopen = false;
+		writer->busy = true;
 		pthread_mutex_unlock(&writer->lock);
 		if (reopen && writer->path)
 			reopen_file(writer);
@@ -146,34 +149,51 @@ struct writer *writer_new_file(const char *path)
 	return writer;
 }
 
-/* Waits for the thread to end, at most until `deadline`. */
-static bool wait_stopped(struct writer *writer, const struct timespec *deadline)
+static struct timespec deadline_in(int ms)
 {
+	struct timespec deadline;
+
+	clock_gettime(CLOCK_MONOTONIC, &deadline);
+	deadline.tv_sec += ms / 1000;
+	deadline.tv_nsec += (long)(ms % 1000) * 1000000;
+	if (deadline.tv_nsec >= 1000000000) {
+		deadline.tv_sec++;
+		deadline.tv_nsec -= 1000000000;
+	}
+	return deadline;
+}
+
+/* Waits for the thread to end, at most so long. */
+static bool wait_stopped(struct writer *writer, int ms)
+{
+	struct timespec deadline = deadline_in(ms);
 	int error = 0;
 
 	pthread_mutex_lock(&writer->lock);
 	writer->stopping = true;
 	pthread_cond_broadcast(&writer->changed);
 	while (!writer->stopped && error == 0)
-		error = pthread_cond_timedwait(&writer->changed, &writer->lock, deadline);
+		error = pthread_cond_timedwait(&writer->changed, &writer->lock, &deadline);
 	pthread_mutex_unlock(&writer->lock);
 	return error == 0;
 }
 
+void writer_flush(struct writer *writer, int ms)
+{
+	struct timespec deadline = deadline_in(ms);
+	int error = 0;
+
+	pthread_mutex_lock(&writer->lock);
+	while ((writer->used || writer->busy) && error == 0)
+		error = pthread_cond_timedwait(&writer->changed, &writer->lock, &deadline);
+	pthread_mutex_unlock(&writer->lock);
+}
+
 void writer_free(struct writer *writer, int flush_ms)
 {
-	struct timespec deadline;
-
 	if (!writer)
 		return;
-	clock_gettime(CLOCK_MONOTONIC, &deadline);
-	deadline.tv_sec += flush_ms / 1000;
-	deadline.tv_nsec += (long)(flush_ms % 1000) * 1000000;
-	if (deadline.tv_nsec >= 1000000000) {
-		deadline.tv_sec++;
-		deadline.tv_nsec -= 1000000000;
-	}
-	if (!wait_stopped(writer, &deadline)) {
+	if (!wait_stopped(writer, flush_ms)) {
 		pthread_detach(writer->thread); /* stuck in write(2); it keeps the writer */
 		return;
 	}
@@ -204,7 +224,7 @@ void writer_put(struct writer *writer, const char *line, size_t len)
 	memcpy(writer->ring + tail, line, first);
 	memcpy(writer->ring, line + first, len - first);
 	writer->used += len;
-	pthread_cond_signal(&writer->changed);
+	pthread_cond_broadcast(&writer->changed);
 	pthread_mutex_unlock(&writer->lock);
 }
 
@@ -212,7 +232,7 @@ void writer_reopen(struct writer *writer)
 {
 	pthread_mutex_lock(&writer->lock);
 	writer->reopen = true;
-	pthread_cond_signal(&writer->changed);
+	pthread_cond_broadcast(&writer->changed);
 	pthread_mutex_unlock(&writer->lock);
 }
 

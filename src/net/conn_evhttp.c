@@ -17,6 +17,7 @@
 
 enum {
 	MAX_HEAD_BYTES = 256 << 10,
+	EARLY_LIMIT = 512 << 10, /* of an answer that comes while the request is being sent */
 	EVHTTP_TIMEOUT_S = 30 * 24 * 3600, /* ours run; 0 would mean evhttp's own defaults */
 };
 
@@ -44,6 +45,7 @@ struct conn {
 	void *arg;
 	struct conn_facts facts;
 	bool last, shut_down;
+	bool unasked; /* bytes came before the request had gone out */
 	/* evhttp's own event callback, while ours stands in front of it */
 	bufferevent_event_cb evhttp_event_cb;
 	void *evhttp_event_arg;
@@ -62,6 +64,11 @@ static void conn_on_undertaker(void *arg)
 	conn_free(arg);
 }
 
+static bool is_closed(const struct conn *conn)
+{
+	return bufferevent_getfd(conn->bev) < 0;
+}
+
 /* ---- What evhttp does not tell: seen on the buffers of its bufferevent. */
 
 static void conn_on_output(struct evbuffer *buffer, const struct evbuffer_cb_info *info, void *arg)
@@ -74,8 +81,8 @@ static void conn_on_output(struct evbuffer *buffer, const struct evbuffer_cb_inf
 		if (conn->user)
 			conn->user->on_connected(conn->arg);
 	}
-	if (!info->n_deleted || conn->state != CONN_BUSY)
-		return;
+	if (!info->n_deleted || conn->state != CONN_BUSY || is_closed(conn))
+		return; /* closing, evhttp throws away what was not sent: that is not sending */
 	conn->facts.bytes_sent += info->n_deleted;
 	conn->facts.sent_all = evbuffer_get_length(buffer) == 0;
 	if (conn->user)
@@ -86,9 +93,17 @@ static void conn_on_input(struct evbuffer *buffer, const struct evbuffer_cb_info
 {
 	struct conn *conn = arg;
 
-	(void)buffer;
 	if (!info->n_added || conn->state != CONN_BUSY)
 		return;
+	/* What comes before a byte of the request has gone out answers some other one. */
+	if (conn->facts.reused && !conn->facts.bytes_sent)
+		conn->unasked = true;
+	if (conn->unasked)
+		return;
+	/* evhttp reads, but does not parse, while it still sends; it turns reading on again then.
+	 */
+	if (!conn->facts.sent_all && evbuffer_get_length(buffer) > EARLY_LIMIT)
+		conn_pause(conn);
 	conn->facts.bytes_received += info->n_added;
 	if (conn->user)
 		conn->user->on_received(conn->arg);
@@ -145,6 +160,8 @@ static int conn_on_head(struct evhttp_request *request, void *arg)
 {
 	struct conn *conn = arg;
 
+	if (conn->unasked)
+		return -1;
 	conn->facts.head_seen = true;
 	/* Neither cancelling nor freeing is safe in here; -1 ends the request. */
 	return conn->user && conn->user->on_head(conn->arg, request) ? 0 : -1;
@@ -189,8 +206,10 @@ static void describe_failure(const struct conn *conn, struct failure *failure)
 						  : PHASE_WRITE;
 	enum error error = head_seen ? ERROR_HTTP_RESPONSE_INCOMPLETE : ERROR_CONNECTION_TERMINATED;
 
-	if (!eof)
+	if (!eof && !conn->unasked)
 		error = ERROR_HTTP_PROTOCOL_ERROR;
+	if (conn->unasked)
+		reason = "the server had sent bytes that nobody asked for";
 	if (!reason && eof)
 		reason = conn->error_number ? strerror(conn->error_number) : "closed by the server";
 	failure_set(failure, phase, error, reason ? reason : "not HTTP as evhttp reads it");
@@ -333,6 +352,12 @@ const struct address *conn_address(const struct conn *conn)
 	return &conn->address;
 }
 
+/* One of those that only connect() gives. */
+static bool is_connect_errno(int error_number)
+{
+	return error_number && error_of_connect_errno(error_number) != ERROR_CONNECTION_TERMINATED;
+}
+
 enum phase conn_dial_phase(const struct conn *conn)
 {
 	evutil_socket_t fd = bufferevent_getfd(conn->bev);
@@ -340,7 +365,7 @@ enum phase conn_dial_phase(const struct conn *conn)
 	socklen_t len = sizeof(info);
 
 	/* OpenSSL's callbacks fire before TCP stands; the kernel knows. */
-	if (!conn->ssl || conn->error_number == ECONNREFUSED || conn->error_number == ETIMEDOUT)
+	if (!conn->ssl || is_connect_errno(conn->error_number))
 		return PHASE_CONNECT;
 	if (conn->tls_code || SSL_get_verify_result(conn->ssl) != X509_V_OK)
 		return PHASE_TLS;

@@ -6,6 +6,7 @@
 
 #include <event2/buffer.h>
 #include <event2/http.h>
+#include <event2/http_struct.h>
 #include <event2/keyvalq_struct.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -207,7 +208,7 @@ static void transport_on_sent(void *arg, bool all)
 	struct transport *transport = arg;
 
 	transport->facts.bytes_sent = conn_facts(transport->conn)->bytes_sent;
-	if (transport->facts.answer_begun)
+	if (transport->phase == PHASE_BODY)
 		return;
 	if (all && transport->phase == PHASE_WRITE)
 		transport->facts.write_ms = lap(transport);
@@ -240,6 +241,35 @@ static bool lengths_agree(const struct fields *fields)
 	return true;
 }
 
+/* Is the connection's end near? evhttp knows only the exact word `close`. */
+static bool says_last(const struct evhttp_request *request, const struct fields *fields)
+{
+	bool is_old = request->major < 1 || (request->major == 1 && request->minor == 0);
+	bool keeps = false, closes = false;
+
+	for (size_t i = 0; i < fields->count; i++) {
+		if (!str_same_nocase(fields->list[i].name, "Connection"))
+			continue;
+		closes |= header_list_has(fields->list[i].value, "close");
+		keeps |= header_list_has(fields->list[i].value, "keep-alive");
+	}
+	return closes || (is_old && !keeps);
+}
+
+/* What evhttp would misread; NULL if nothing. */
+static const char *misread(int status, const struct fields *fields)
+{
+	const char *coding = fields_get(fields, "Transfer-Encoding");
+
+	if (status < 200)
+		return "an interim answer, which evhttp takes for the last one";
+	if (!lengths_agree(fields))
+		return "several different Content-Length fields";
+	if (coding && !str_same_nocase(coding, "chunked"))
+		return "a transfer coding that is not chunked";
+	return NULL;
+}
+
 /* A body that ends with the connection: evhttp takes it for empty if the answer also says
  * `Connection: keep-alive`, so that field is taken away before evhttp looks. */
 static void mend_framing(
@@ -247,8 +277,11 @@ static void mend_framing(
 {
 	bool framed =
 		fields_get(fields, "Content-Length") || fields_get(fields, "Transfer-Encoding");
+	int status = evhttp_request_get_response_code(request);
 
-	if (framed)
+	if (says_last(request, fields))
+		conn_set_last(transport->conn);
+	if (framed || status == 204 || status == 304 || str_same(transport->request.method, "HEAD"))
 		return;
 	evhttp_remove_header(evhttp_request_get_input_headers(request), "Connection");
 	conn_set_last(transport->conn);
@@ -268,21 +301,20 @@ static bool transport_on_head(void *arg, struct evhttp_request *request)
 
 	for (struct evkeyval *header = headers->tqh_first; header; header = header->next.tqe_next)
 		fields_add(&fields, header->key, header->value);
-	if (status == 100) {
+	if (status == 100) { /* evhttp starts over */
+		transport->facts.answer_begun = false;
 		fields_fini(&fields);
-		return true; /* evhttp starts over */
+		return true;
 	}
 	transport->phase = PHASE_BODY;
-	if (status < 200 || !lengths_agree(&fields)) {
+	if (misread(status, &fields)) {
 		struct failure failure;
 
 		failure_set(&failure, PHASE_FIRST_BYTE, ERROR_HTTP_PROTOCOL_ERROR,
-			status < 200 ? "an interim answer, which evhttp takes for the last one"
-				     : "several different Content-Length fields");
+			misread(status, &fields));
 		fail(transport, &failure);
 	} else {
-		if (status != 204 && status != 304 && !str_same(transport->request.method, "HEAD"))
-			mend_framing(transport, request, &fields);
+		mend_framing(transport, request, &fields);
 		transport->handler->on_head(transport->arg, &head);
 	}
 	fields_fini(&fields);

@@ -89,6 +89,19 @@ int64_t header_retry_after_ms(
 	return wait > 0 ? wait : 0;
 }
 
+/* `len` lower-case hexadecimal digits that are not all 0. */
+static bool is_trace_id(const char *text, size_t len)
+{
+	return strspn(text, "0123456789abcdef") >= len && strspn(text, "0") < len;
+}
+
+bool header_is_traceparent(const char *value)
+{
+	return strlen(value) == 55 && str_begins(value, "00-") && is_trace_id(value + 3, 32) &&
+	       value[35] == '-' && is_trace_id(value + 36, 16) && value[52] == '-' &&
+	       strspn(value + 53, "0123456789abcdef") == 2;
+}
+
 bool header_is_event_stream(const char *content_type)
 {
 	size_t len = content_type ? strcspn(content_type, "; \t") : 0;

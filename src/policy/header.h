@@ -18,5 +18,8 @@ bool header_list_has(const char *list, const char *token);
 int64_t header_retry_after_ms(
 	const char *retry_after, const char *retry_after_ms, int64_t wall_now_us);
 
+/* Is this a `traceparent` to be passed on (W3C Trace Context, 3.2): version 00, no id all zero? */
+bool header_is_traceparent(const char *value);
+
 /* Is this Content-Type text/event-stream, with or without parameters? */
 bool header_is_event_stream(const char *content_type);

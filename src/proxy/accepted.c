@@ -12,7 +12,10 @@
 #include "base/mem.h"
 #include "net/timer.h"
 
-enum { SWEEP_MS = 500 };
+enum {
+	SWEEP_MS = 500,
+	PIPELINE_LIMIT = 64 << 10, /* bytes that may come while a request is being answered */
+};
 
 struct accepted {
 	TAILQ_ENTRY(accepted) entry, check_entry;
@@ -20,6 +23,7 @@ struct accepted {
 	struct bufferevent *bev; /* one reference is ours */
 	int exchanges; /* of a pipelining client the next may begin before the last is put away */
 	bool to_check;
+	bool reading; /* bytes have come since the last whole request */
 	msec_t last_activity;
 };
 
@@ -79,7 +83,8 @@ static void look_at(struct accepted *accepted, msec_t now)
 		return;
 	if (evhttp_let_go(accepted))
 		accepted_free(accepted);
-	else if (list->draining || now - accepted->last_activity > list->idle_ms)
+	else if ((list->draining && !accepted->reading) ||
+		 now - accepted->last_activity > list->idle_ms)
 		hang_up(accepted);
 }
 
@@ -148,6 +153,29 @@ void accepted_drain(struct accepted_list *list)
 	list_on_sweep(list);
 }
 
+size_t accepted_reading(const struct accepted_list *list)
+{
+	const struct accepted *accepted;
+	size_t reading = 0;
+
+	TAILQ_FOREACH(accepted, &list->head, entry)
+	reading += accepted->reading && !accepted->exchanges && !evhttp_let_go(accepted);
+	return reading;
+}
+
+size_t accepted_cut(struct accepted_list *list)
+{
+	struct accepted *accepted;
+	size_t cut = accepted_reading(list);
+
+	TAILQ_FOREACH(accepted, &list->head, entry)
+	{
+		if (!accepted->exchanges)
+			hang_up(accepted);
+	}
+	return cut;
+}
+
 static void remember_fd(struct accepted *accepted)
 {
 	struct accepted_list *list = accepted->list;
@@ -166,21 +194,32 @@ static void remember_fd(struct accepted *accepted)
 }
 
 /* The first bytes of a request: here the descriptor is known, which it is not in the bevcb. */
+static void accepted_on_first_bytes(struct accepted *accepted, evutil_socket_t fd)
+{
+	int on = 1;
+
+	remember_fd(accepted);
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* an event must not wait */
+}
+
 static void accepted_on_input(
 	struct evbuffer *input, const struct evbuffer_cb_info *info, void *arg)
 {
 	struct accepted *accepted = arg;
 	evutil_socket_t fd = bufferevent_getfd(accepted->bev);
-	int on = 1;
 
-	(void)input;
 	if (!info->n_added || fd < 0)
 		return;
 	accepted->last_activity = clock_mono();
-	if ((size_t)fd < accepted->list->by_fd_size && accepted->list->by_fd[fd] == accepted)
-		return;
-	remember_fd(accepted);
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* an event must not wait */
+	accepted->reading = true;
+	if ((size_t)fd >= accepted->list->by_fd_size || accepted->list->by_fd[fd] != accepted)
+		accepted_on_first_bytes(accepted, fd);
+	/* A refused upload goes on coming until the connection is closed: nobody wants it. */
+	if (evhttp_let_go(accepted))
+		evbuffer_drain(input, evbuffer_get_length(input));
+	/* evhttp would keep without limit what a client sends behind a request that waits. */
+	else if (accepted->exchanges && evbuffer_get_length(input) > PIPELINE_LIMIT)
+		hang_up(accepted);
 }
 
 struct bufferevent *accepted_new_bufferevent(struct event_base *base, void *arg)
@@ -208,6 +247,7 @@ struct accepted *accepted_acquire(struct accepted_list *list, struct bufferevent
 	struct accepted *accepted = list->by_fd[bufferevent_getfd(bev)];
 
 	accepted->exchanges++;
+	accepted->reading = false;
 	return accepted;
 }
 

@@ -22,6 +22,10 @@ void accepted_list_free(struct accepted_list *list);
 size_t accepted_count(const struct accepted_list *list);
 /* Closes the idle ones now, and each other one when its exchange has ended. */
 void accepted_drain(struct accepted_list *list);
+/* How many have sent a part of a request. */
+size_t accepted_reading(const struct accepted_list *list);
+/* Closes those; how many they were. */
+size_t accepted_cut(struct accepted_list *list);
 
 /* For evhttp_set_bevcb(): a new socket bufferevent with its record. */
 struct bufferevent *accepted_new_bufferevent(struct event_base *base, void *list);

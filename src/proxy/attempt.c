@@ -12,7 +12,7 @@
 enum {
 	HELD_ERROR_BYTES =
 		64 << 10,     /* of an error's body, to learn its code and keep the connection */
-	HELD_ERROR_MS = 5000, /* a retry does not wait longer for the rest of it */
+	HELD_ERROR_MS = 2000, /* a retry does not wait longer for the rest of it */
 };
 
 /*   RUNNING --> HOLDING --> ANSWERED --> OVER     HOLDING: the head is known, nothing told yet
@@ -30,7 +30,7 @@ struct attempt {
 	size_t hold_limit;
 	struct timer *timer;
 	enum phase phase;
-	msec_t began, last_progress;
+	msec_t began, last_progress, head_at;
 	bool paused;
 	struct transport_facts facts; /* kept from the transport's end on */
 };
@@ -65,19 +65,28 @@ static struct limit limit_of(const struct attempt *attempt, enum phase phase)
 	}
 }
 
+/* A stream that runs has none, nor has an error that is being handed on. */
+static bool has_deadline(const struct attempt *attempt)
+{
+	return attempt->state != ATTEMPT_ANSWERED ||
+	       !(attempt->answer.event_stream || attempt->answer.status >= 400);
+}
+
+static bool is_holding_error(const struct attempt *attempt)
+{
+	return attempt->state == ATTEMPT_HOLDING && attempt->answer.status >= 400;
+}
+
 /* The instant at which something must be done: the phase's limit, or the deadline, which a
  * running stream no longer has. */
 static msec_t next_due(const struct attempt *attempt)
 {
 	struct limit limit = limit_of(attempt, attempt->phase);
 	msec_t due = limit.since + limit.ms;
-	bool streaming = attempt->state == ATTEMPT_ANSWERED && attempt->answer.event_stream;
-
-	if (!streaming && attempt->request.deadline < due)
+	if (has_deadline(attempt) && attempt->request.deadline < due)
 		due = attempt->request.deadline;
-	if (attempt->state == ATTEMPT_HOLDING && attempt->answer.status >= 400 &&
-		attempt->last_progress + HELD_ERROR_MS < due)
-		due = attempt->last_progress + HELD_ERROR_MS;
+	if (is_holding_error(attempt) && attempt->head_at + HELD_ERROR_MS < due)
+		due = attempt->head_at + HELD_ERROR_MS;
 	return due;
 }
 
@@ -108,7 +117,7 @@ static void end_transport(struct attempt *attempt)
 static void time_out(struct attempt *attempt)
 {
 	struct limit limit = limit_of(attempt, attempt->phase);
-	bool total = limit.since + limit.ms > attempt->request.deadline;
+	bool total = has_deadline(attempt) && limit.since + limit.ms > attempt->request.deadline;
 	msec_t took = clock_mono() - (total ? attempt->began : limit.since);
 	struct failure failure;
 	char detail[128];
@@ -130,8 +139,7 @@ static void attempt_on_timer(void *arg)
 			clock_mono(); /* the client's slowness is not the server's */
 	if (next_due(attempt) > clock_mono())
 		rearm(attempt);
-	else if (attempt->state == ATTEMPT_HOLDING && attempt->answer.status >= 400 &&
-		 attempt->request.deadline > clock_mono())
+	else if (is_holding_error(attempt))
 		tell_answer(attempt);
 	else
 		time_out(attempt);
@@ -178,7 +186,7 @@ static void attempt_on_head(void *arg, const struct transport_head *head)
 			       header_is_event_stream(fields_get(&answer->fields, "Content-Type"));
 	attempt->hold_limit = hold_limit_of(attempt);
 	attempt->phase = PHASE_BODY;
-	attempt->last_progress = clock_mono();
+	attempt->last_progress = attempt->head_at = clock_mono();
 	attempt->state = ATTEMPT_HOLDING;
 	if (attempt->hold_limit)
 		rearm(attempt);

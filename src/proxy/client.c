@@ -216,6 +216,15 @@ static bool client_wants_close(const struct client *client)
 	return connection && header_list_has(connection, "close");
 }
 
+/* Bytes are about to be queued: from now on the client must take some. */
+static void expect_progress(struct client *client)
+{
+	if (client_queued(client))
+		return; /* it runs already */
+	client->last_progress = clock_mono();
+	timer_start(client->stall, client->send_timeout_ms);
+}
+
 void client_start(struct client *client, int status, const char *reason,
 	const struct fields *fields, bool last)
 {
@@ -231,23 +240,20 @@ void client_start(struct client *client, int status, const char *reason,
 		evhttp_remove_header(client->request->input_headers, "Connection");
 	client->framed_by_length = fields_get(fields, "Content-Length") != NULL;
 	client->state = CLIENT_ANSWERING;
-	client->last_progress = clock_mono();
+	expect_progress(client);
 	evhttp_send_reply_start(client->request, status, reason);
-	timer_start(client->stall, client->send_timeout_ms);
 }
 
 void client_send(struct client *client, struct evbuffer *piece)
 {
-	if (!client_queued(client)) {
-		client->last_progress = clock_mono();
-		timer_start(client->stall, client->send_timeout_ms);
-	}
+	expect_progress(client);
 	evhttp_send_reply_chunk(client->request, piece);
 }
 
 void client_end(struct client *client)
 {
 	client->state = CLIENT_ENDING;
+	expect_progress(client);
 	evhttp_send_reply_end(client->request); /* may complete, and free the request, in here */
 }
 
@@ -258,6 +264,7 @@ void client_break(struct client *client, const char *last_bytes)
 
 	client->reset = client->framed_by_length || client_is_http_1_0(client);
 	client->state = CLIENT_BREAKING;
+	expect_progress(client);
 	if (!piece)
 		abort();
 	if (*last_bytes && !client->framed_by_length) {
@@ -269,7 +276,6 @@ void client_break(struct client *client, const char *last_bytes)
 	 * whole. */
 	if (!client->reset)
 		evbuffer_add(output, "2\r\n:", 4);
-	timer_start(client->stall, client->send_timeout_ms);
 	if (evbuffer_get_length(output) == 0)
 		timer_start(client->turn, 0);
 }

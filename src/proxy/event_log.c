@@ -1,5 +1,6 @@
 #include "proxy/event_log.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -57,6 +58,12 @@ void event_log_free(struct event_log *log)
 	free(log);
 }
 
+void event_log_flush(struct event_log *log)
+{
+	if (log->writer)
+		writer_flush(log->writer, FLUSH_MS);
+}
+
 void event_log_reopen(struct event_log *log)
 {
 	if (log->writer)
@@ -108,9 +115,21 @@ static void add_failure(struct str *out, const struct failure *failure)
 	json_add_string(out, "detail", *failure->detail ? failure->detail : NULL);
 }
 
+/* The second part of version-traceid-parentid-flags. */
+static void add_trace_id(struct str *out, const char *traceparent)
+{
+	char id[33];
+
+	if (!traceparent)
+		return;
+	snprintf(id, sizeof(id), "%.32s", traceparent + strlen("00-"));
+	json_add_string(out, "trace_id", id);
+}
+
 static void add_request(struct str *out, const struct event *event)
 {
 	json_add_string(out, "request_id", event->request_id);
+	add_trace_id(out, event->traceparent);
 	json_add_string(out, "upstream_request_id", event->upstream_request_id);
 	json_add_string(out, "method", event->method);
 	json_add_string(out, "path", event->path);

@@ -21,6 +21,7 @@ struct event {
 	const char *state; /* of a state event */
 	int worker;        /* -1: none */
 	const char *request_id, *upstream_request_id;
+	const char *traceparent; /* its trace id is logged */
 	const char *method, *path, *model, *profile, *upstream, *request_class;
 	const char *reason; /* why the retry decision went as it did */
 	bool stream;
@@ -48,6 +49,8 @@ struct event {
 struct event_log *event_log_new(const struct log_options *options, struct writer *stderr_writer);
 /* Waits a moment for what is queued. */
 void event_log_free(struct event_log *log);
+/* Waits a moment for what is queued; any thread may go on writing. */
+void event_log_flush(struct event_log *log);
 void event_log_write(struct event_log *log, const struct event *event);
 void event_log_reopen(struct event_log *log);
 uint64_t event_log_dropped(struct event_log *log);

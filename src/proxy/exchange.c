@@ -24,14 +24,15 @@
 	X(TRYING, "one attempt is running; nothing sent to the client")                            \
 	X(BACKING_OFF, "between attempts; the timer runs")                                         \
 	X(RELAYING, "past the commit point: the upstream's answer flows")                          \
+	X(BREAKING, "the answer cannot be finished; its broken end is on its way")                 \
 	X(ANSWERING, "andiron's own answer is on its way")                                         \
 	X(ENDED, "answered or abandoned; waits for the reaper")
 
-/*   ADMITTING --> TRYING --> RELAYING ---> ENDED --> (the reaper frees)
- *       |         ^    |                     ^
- *       |         |    +--> BACKING_OFF -----+   the client left
- *       |         +-------------+            |
- *       +----> ANSWERING (from any of the first three) ----+                      */
+/*   ADMITTING --> TRYING --> RELAYING --> BREAKING --> ENDED --> (the reaper frees)
+ *       |         ^    |                                ^
+ *       |         |    +--> BACKING_OFF                 |   from any state: the client left,
+ *       |         +-------------+                       |   or has it all
+ *       +----> ANSWERING (from any of the first three) -+                               */
 enum exchange_state {
 #define STATE_ENUM(id, text) EXCHANGE_##id,
 	EXCHANGE_STATES(STATE_ENUM)
@@ -73,7 +74,8 @@ static bool may_follow(enum exchange_state now, enum exchange_state next)
 		[EXCHANGE_BACKING_OFF] = {[EXCHANGE_TRYING] = true,
 			[EXCHANGE_ANSWERING] = true,
 			[EXCHANGE_ENDED] = true},
-		[EXCHANGE_RELAYING] = {[EXCHANGE_ENDED] = true},
+		[EXCHANGE_RELAYING] = {[EXCHANGE_BREAKING] = true, [EXCHANGE_ENDED] = true},
+		[EXCHANGE_BREAKING] = {[EXCHANGE_ENDED] = true},
 		[EXCHANGE_ANSWERING] = {[EXCHANGE_ENDED] = true},
 		[EXCHANGE_ENDED] = {false},
 	};
@@ -272,7 +274,7 @@ static void exchange_try(struct exchange *exchange)
 static void break_off(struct exchange *exchange)
 {
 	_cleanup_str_ struct str message = STR_NULL;
-
+	enter(exchange, EXCHANGE_BREAKING);
 	record_render_message(&exchange->record, &message);
 	drop_attempt(exchange);
 	relay_break(&exchange->relay, exchange->record.failure.error, str_text(&message));
@@ -396,9 +398,9 @@ static const struct attempt_handler attempt_handler = {
 static void exchange_on_gone(void *arg, const char *detail)
 {
 	struct exchange *exchange = arg;
-
 	exchange->client = NULL;
-	failure_set(&exchange->record.failure, PHASE_CLIENT, ERROR_CLIENT_CLOSED, detail);
+	if (exchange->state != EXCHANGE_BREAKING) /* then that is what happened */
+		failure_set(&exchange->record.failure, PHASE_CLIENT, ERROR_CLIENT_CLOSED, detail);
 	exchange->record.reason = RETRY_REASON_FINAL;
 	if (exchange->attempt && !exchange->relay.ended) {
 		record_facts(&exchange->record, exchange->attempt,
@@ -471,12 +473,13 @@ void exchange_drain(struct exchange *exchange, msec_t until)
 
 bool exchange_cut(struct exchange *exchange)
 {
-	failure_set(
-		&exchange->record.failure, PHASE_CLIENT, ERROR_DRAINING, "drain_timeout ran out");
+	static const char why[] = "drain_timeout ran out";
+
 	switch (exchange->state) {
 	case EXCHANGE_ADMITTING:
 	case EXCHANGE_TRYING:
 	case EXCHANGE_BACKING_OFF:
+		failure_set(&exchange->record.failure, PHASE_CLIENT, ERROR_DRAINING, why);
 		timer_stop(exchange->timer);
 		drop_attempt(exchange);
 		answer(exchange, 503, ERROR_DRAINING,
@@ -486,8 +489,10 @@ bool exchange_cut(struct exchange *exchange)
 	case EXCHANGE_RELAYING:
 		if (exchange->relay.ended)
 			return false; /* it is only on its way out */
+		failure_set(&exchange->record.failure, PHASE_CLIENT, ERROR_DRAINING, why);
 		break_off(exchange);
 		return true;
+	case EXCHANGE_BREAKING:
 	case EXCHANGE_ANSWERING:
 	case EXCHANGE_ENDED:
 		break;

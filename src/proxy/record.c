@@ -44,6 +44,7 @@ static struct event new_event(const struct record *record, const char *name)
 	event.event = name;
 	event.worker = record->worker;
 	event.request_id = request->id;
+	event.traceparent = request->trace;
 	event.method = request->method;
 	event.path = request->path;
 	event.model = request->model;

@@ -22,7 +22,8 @@ static void pass_on(struct relay *relay, struct evbuffer *piece)
 
 static void note_event(struct relay *relay, const char *event, size_t len)
 {
-	enum sse_kind kind = relay->torn ? SSE_ORDINARY : sse_classify(relay->dialect, event, len);
+	enum sse_kind kind =
+		relay->torn ? relay->torn_kind : sse_classify(relay->dialect, event, len);
 
 	relay->finished |= kind == SSE_FINISH;
 	relay->terminated |= kind == SSE_TERMINAL;
@@ -49,6 +50,17 @@ static size_t scan(struct relay *relay, const char *bytes, size_t len)
 	return whole;
 }
 
+/* The begun event is too large to wait for its end; its name stands in its first part. */
+static void tear(struct relay *relay)
+{
+	size_t len = evbuffer_get_length(relay->pending);
+
+	if (!relay->torn)
+		relay->torn_kind = sse_classify(
+			relay->dialect, (const char *)evbuffer_pullup(relay->pending, -1), len);
+	relay->torn = true;
+}
+
 static void pass_events(struct relay *relay, const char *bytes, size_t len)
 {
 	size_t whole = scan(relay, bytes, len);
@@ -60,7 +72,7 @@ static void pass_events(struct relay *relay, const char *bytes, size_t len)
 	if (relay->terminated) { /* nothing behind the terminal event passes */
 		evbuffer_drain(relay->pending, evbuffer_get_length(relay->pending));
 	} else if (evbuffer_get_length(relay->pending) > EVENT_LIMIT) {
-		relay->torn = true;
+		tear(relay);
 		evbuffer_add_buffer(ready, relay->pending);
 	}
 	if (evbuffer_get_length(ready) > 0)

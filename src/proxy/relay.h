@@ -26,6 +26,7 @@ struct relay {
 	struct sse_scanner scanner;
 	struct evbuffer *pending;  /* the begun event */
 	bool torn;                 /* it was too large: a part of it has gone out */
+	enum sse_kind torn_kind;   /* what that part said */
 	bool finished, terminated; /* a finish_reason, the terminal event has passed */
 };
 

@@ -300,12 +300,35 @@ static char *new_id(void)
 	return str_steal(&id);
 }
 
+/* A new trace of one span, sampled (W3C Trace Context). */
+static char *new_trace(void)
+{
+	unsigned char b[24];
+	struct str trace = STR_NULL;
+
+	random_bytes(b, sizeof(b));
+	b[0] |= 1; /* neither id may be all zero */
+	b[16] |= 1;
+	str_add(&trace, "00-");
+	for (size_t i = 0; i < sizeof(b); i++)
+		str_addf(&trace, "%s%02x", i == 16 ? "-" : "", b[i]);
+	str_add(&trace, "-01");
+	return str_steal(&trace);
+}
+
+static void choose_trace(struct request *request, const struct fields *fields)
+{
+	const char *trace = fields_get(fields, "traceparent");
+	bool usable = fields_count(fields, "traceparent") == 1 && header_is_traceparent(trace);
+
+	request->trace = usable ? xstrdup(trace) : new_trace();
+}
+
 static void choose_id(struct request *request, const struct fields *fields)
 {
 	const char *id = fields_get(fields, "X-Request-Id");
 
-	request->has_id = id && is_usable_id(id);
-	request->id = request->has_id ? xstrdup(id) : new_id();
+	request->id = id && is_usable_id(id) ? xstrdup(id) : new_id();
 }
 
 static bool has_body(const struct request *request, const struct fields *fields)
@@ -323,6 +346,7 @@ static void make_fields(struct request *request, const struct fields *fields)
 	message_copy_request_fields(fields, request->stream, &request->fields);
 	credential_apply(&request->fields, request->upstream, request->upstream_index == 0);
 	fields_set(&request->fields, "X-Request-Id", request->id);
+	fields_set(&request->fields, "traceparent", request->trace);
 	str_addf(&length, "%zu", evbuffer_get_length(request->body));
 	if (has_body(request, fields))
 		fields_add(&request->fields, "Content-Length", str_text(&length));
@@ -356,6 +380,7 @@ void request_init(struct request *request, struct evhttp_request *from, const st
 	request->sdk_retry = -1;
 	copy_fields(from, &fields);
 	choose_id(request, &fields);
+	choose_trace(request, &fields);
 	fill(request, from, &fields, config, ret_refusal);
 	if (!request->path)
 		request->path = xstrndup(
@@ -371,5 +396,6 @@ void request_fini(struct request *request)
 	free(request->path);
 	free(request->target);
 	free(request->id);
+	free(request->trace);
 	free(request->model);
 }

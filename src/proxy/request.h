@@ -20,10 +20,10 @@ struct request {
 	char *path;     /* the upstream's, decoded, without its query: for rules and logs */
 	char *target;   /* the upstream's path and query, byte for byte */
 	char *id;       /* X-Request-Id: the client's or a new one */
+	char *trace;    /* traceparent, likewise */
 	char *model;    /* NULL: the body names none */
 	bool stream;    /* the body asks for one */
 	bool anthropic; /* /messages: other error bodies, another id field */
-	bool has_id;    /* the client sent the id */
 	enum request_class request_class;
 	int sdk_retry; /* x-stainless-retry-count; -1: none */
 	const struct upstream_config *upstream;

@@ -22,6 +22,7 @@ enum {
 		  EVHTTP_REQ_DELETE | EVHTTP_REQ_OPTIONS | EVHTTP_REQ_TRACE | EVHTTP_REQ_PATCH,
 	MAX_LISTENERS = 16,
 	ACCEPT_PAUSE_MS = 200, /* out of descriptors */
+	DRAIN_LOOK_MS = 50,    /* how often a draining server looks for uploads that have ended */
 	LAST_TURNS = 4,        /* of the loop, when the server ends */
 };
 
@@ -36,12 +37,15 @@ struct server {
 	struct pool **pools; /* one for each upstream */
 	struct exchange_list running, ended;
 	struct timer *reaper;
-	bool draining;
+	bool draining, closing;
 };
 
 static void server_on_request(struct evhttp_request *request, void *arg)
 {
-	exchange_new(arg, request);
+	struct server *server = arg;
+
+	if (!server->closing) /* else evhttp_free() puts the request away */
+		exchange_new(server, request);
 }
 
 /* Once in a loop turn: nothing is freed inside its own callbacks. */
@@ -54,7 +58,11 @@ static void server_on_reaper(void *arg)
 		exchange_remove(&server->ended, exchange);
 		exchange_free(exchange);
 	}
-	if (server->draining && TAILQ_EMPTY(&server->running))
+	if (!server->draining || !TAILQ_EMPTY(&server->running))
+		return;
+	if (accepted_reading(server->accepted))
+		timer_start(server->reaper, DRAIN_LOOK_MS);
+	else
 		server->setup.on_empty(server->setup.arg);
 }
 
@@ -146,6 +154,7 @@ void server_free(struct server *server)
 
 	if (!server)
 		return;
+	server->closing = true; /* the loop turns on below, and clients may go on asking */
 	while ((exchange = TAILQ_FIRST(&server->running)))
 		exchange_abort(exchange);
 	server->draining = false; /* nobody needs to hear of it any more */
@@ -199,7 +208,7 @@ void server_drain(struct server *server)
 size_t server_cut(struct server *server)
 {
 	struct exchange *exchange = TAILQ_FIRST(&server->running);
-	size_t cut = 0;
+	size_t cut = accepted_cut(server->accepted);
 
 	while (exchange) {
 		struct exchange *next = exchange_next(exchange);

@@ -5,7 +5,7 @@
 #define TRAINER "/training/v1/rlorTrainerJobs/acct/job"
 #define ACCOUNT "/v1/accounts/acct"
 
-/* As shared knowledge of Fireworks' endpoints has them, family by family. */
+/* Fireworks' endpoints, family by family. */
 static const struct {
 	const char *method, *path;
 	enum request_class want;
@@ -192,8 +192,8 @@ static void decodes_paths(void)
 
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {
 		ROW("%s", rows[i].path);
-		if (CHECK_INT(path_decode(rows[i].path, path, sizeof(path)),
-			    rows[i].want != NULL) &&
+		if (CHECK_INT(
+			    path_decode(rows[i].path, path, sizeof(path)), rows[i].want != NULL) &&
 			rows[i].want)
 			CHECK_STR(path, rows[i].want);
 	}

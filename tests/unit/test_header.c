@@ -195,5 +195,51 @@ static void knows_an_event_stream(void)
 	}
 }
 
+#define TRACE  "4bf92f3577b34da6a3ce929d0e0e4736"
+#define PARENT "00f067aa0ba902b7"
+
+static void knows_a_traceparent(void)
+{
+	static const struct {
+		const char *value;
+		bool want;
+	} rows[] = {
+		{"00-" TRACE "-" PARENT "-01", true},
+		{"00-" TRACE "-" PARENT "-00", true},
+		{"00-" TRACE "-" PARENT "-ff", true},
+		{"00-00000000000000000000000000000001-0000000000000001-00", true},
+		{"00-10000000000000000000000000000000-1000000000000000-00", true},
+		{"00-00000000000000000000000000000000-" PARENT "-01", false},
+		{"00-" TRACE "-0000000000000000-01", false},
+		{"00-4BF92F3577B34DA6A3CE929D0E0E4736-" PARENT "-01", false},
+		{"00-" TRACE "-00F067AA0BA902B7-01", false},
+		{"00-" TRACE "-" PARENT "-0F", false},
+		{"00-" TRACE "-" PARENT "-0g", false},
+		{"00-" TRACE "-" PARENT "-1", false},
+		{"00-" TRACE "-" PARENT "-001", false},
+		{"00-" TRACE "-" PARENT "-01-", false},
+		{"00-" TRACE "-" PARENT "-01 ", false},
+		{" 00-" TRACE "-" PARENT "-01", false},
+		{"00-" TRACE "-" PARENT, false},
+		{"00-" TRACE "x" PARENT "-01", false},
+		{"00_" TRACE "-" PARENT "-01", false},
+		{"00-" TRACE "-" PARENT "_01", false},
+		{"00-4bf92f3577b34da6a3ce929d0e0e473-" PARENT "x-01", false},
+		{"00-4bf92f3577b34da6a3ce929d0e0e473g-" PARENT "-01", false},
+		{"00-" TRACE "-00f067aa0ba902bg-01", false},
+		{"ff-" TRACE "-" PARENT "-01", false},
+		{"", false},
+		{"00-", false},
+		{"-------------------------------------------------------", false},
+		{"0000000000000000000000000000000000000000000000000000000", false},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		ROW("%s", rows[i].value);
+		CHECK_INT(header_is_traceparent(rows[i].value), rows[i].want);
+	}
+}
+
 TEST_MAIN(TEST(knows_the_fields_of_one_connection), TEST(finds_a_token_in_a_list),
-	TEST(reads_how_long_to_wait), TEST(huge_waits_stay_long), TEST(knows_an_event_stream))
+	TEST(reads_how_long_to_wait), TEST(huge_waits_stay_long), TEST(knows_an_event_stream),
+	TEST(knows_a_traceparent))

@@ -201,6 +201,27 @@ static void any_thread_may_write(void)
 	close_pipe(&ends);
 }
 
+/* After a flush the lines are where they belong, without an end of the writer. */
+static void flushes(void)
+{
+	_cleanup_free_ char *path = temp_path("flushed");
+	struct writer *writer = writer_new_file(path);
+
+	if (!CHECK(writer != NULL))
+		return;
+	writer_flush(writer, FLUSH_MS); /* nothing to wait for */
+	check_file(path, "");
+	put(writer, "one\n");
+	writer_flush(writer, FLUSH_MS);
+	check_file(path, "one\n");
+	put(writer, "two\n");
+	put(writer, "three\n");
+	writer_flush(writer, FLUSH_MS);
+	writer_flush(writer, FLUSH_MS);
+	check_file(path, "one\ntwo\nthree\n");
+	writer_free(writer, FLUSH_MS);
+}
+
 static void check_dropped(struct writer *writer, uint64_t count)
 {
 	while (writer_dropped(writer) < count)
@@ -240,6 +261,7 @@ static void a_stuck_pipe_does_not_hold_up_the_end(void)
 	line[sizeof(line) - 1] = '\n';
 	for (int i = 0; i < 200; i++)
 		writer_put(writer, line, sizeof(line));
+	writer_flush(writer, 1);
 	writer_free(writer, 1);
 	writer_free(NULL, FLUSH_MS);
 	CHECK_INT(poll(&readable, 1, FLUSH_MS), 1);
@@ -317,7 +339,7 @@ static void reopening_a_descriptor_changes_nothing(void)
 }
 
 TEST_MAIN(TEST(lines_arrive_in_order), TEST(a_full_pipe_drops_and_counts),
-	TEST(a_line_that_is_too_long_is_dropped), TEST(any_thread_may_write),
+	TEST(a_line_that_is_too_long_is_dropped), TEST(any_thread_may_write), TEST(flushes),
 	TEST(what_cannot_be_written_is_counted), TEST(a_stuck_pipe_does_not_hold_up_the_end),
 	TEST(a_file_is_appended_to), TEST(reopens_its_file),
 	TEST(keeps_the_old_file_if_there_is_no_new_one),

@@ -1,0 +1,169 @@
+#include "config/key_file.h"
+
+#include "temp.h"
+#include "test.h"
+
+static const char key[] = "fw_canary0123456789";
+
+typedef char *read_function(const char *path, struct str *ret_error);
+
+/* The key is read; `error` stays empty. */
+static void check_key(read_function *read_key, const char *path, const char *want)
+{
+	_cleanup_str_ struct str error = STR_NULL;
+	_cleanup_free_ char *got = read_key(path, &error);
+
+	CHECK_STR(got, want);
+	CHECK_STR(str_text(&error), "");
+}
+
+/* It is refused, with a message that names the file, has `word`, and does not show the key. */
+static void check_refused(read_function *read_key, const char *path, const char *word)
+{
+	_cleanup_str_ struct str error = STR_NULL;
+	_cleanup_free_ char *got = read_key(path, &error);
+
+	CHECK_STR(got, NULL);
+	CHECK(strstr(str_text(&error), path) != NULL);
+	CHECK(strstr(str_text(&error), word) != NULL);
+	CHECK(!strstr(str_text(&error), "canary"));
+}
+
+static void reads_one_line(void)
+{
+	static const struct {
+		const char *text, *want; /* NULL: refused */
+	} rows[] = {
+		{"fw_canary0123456789", key},
+		{"fw_canary0123456789\n", key},
+		{"fw_canary0123456789\r\n", key},
+		{"\n \t fw_canary0123456789 \t\r\n\n", key},
+		{"!~", "!~"},
+		{"", NULL},
+		{"\n", NULL},
+		{" \t\r\n", NULL},
+		{"fw_canary\nfw_canary2\n", NULL},
+		{"fw_canary\r\nfw_canary2\r\n", NULL},
+		{"fw_canary key", NULL},
+		{"fw_canary\tkey", NULL},
+		{"fw_canary\rkey", NULL},
+		{"fw_canary\x01", NULL},
+		{"fw_canary\x7f", NULL},
+		{"fw_canary\xc3\xa9", NULL},
+		{"\xef\xbb\xbf"
+		 "fw_canary",
+			NULL},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		_cleanup_free_ char *path =
+			temp_file("key", rows[i].text, strlen(rows[i].text), 0600);
+
+		ROW("row %zu", i);
+		if (rows[i].want) {
+			check_key(key_file_read, path, rows[i].want);
+			check_key(key_file_read_credential, path, rows[i].want);
+		} else {
+			check_refused(key_file_read, path, "one line");
+			check_refused(key_file_read_credential, path, "one line");
+		}
+	}
+}
+
+/* Text behind a NUL is text too. */
+static void a_nul_is_not_printable(void)
+{
+	_cleanup_free_ char *path = temp_file("nul", "fw_canary\0more", 14, 0600);
+
+	check_refused(key_file_read, path, "one line");
+}
+
+/* A key is never a part of what the file holds. */
+static void a_long_line_is_whole_or_refused(void)
+{
+	static const size_t lengths[] = {1000, 4095, 4096, 4097, 10000};
+	char text[10001];
+
+	for (size_t i = 0; i < COUNT_OF(lengths); i++) {
+		_cleanup_str_ struct str error = STR_NULL;
+		_cleanup_free_ char *path = NULL, *got = NULL;
+
+		ROW("%zu bytes", lengths[i]);
+		memset(text, 'k', lengths[i]);
+		text[lengths[i]] = '\0';
+		path = temp_file("long", text, lengths[i], 0600);
+		got = key_file_read(path, &error);
+		CHECK_INT(error.len != 0, got == NULL);
+		CHECK(!got || strcmp(got, text) == 0);
+		CHECK(got || lengths[i] > 1000);
+	}
+}
+
+static void others_must_not_read_it(void)
+{
+	static const struct {
+		mode_t mode;
+		bool fine;
+	} rows[] = {{0600, true}, {0400, true}, {0700, true}, {0640, false}, {0604, false},
+		{0644, false}, {0660, false}, {0620, false}, {0602, false}, {0666, false},
+		{0440, false}, {0404, false}, {0777, false}};
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		_cleanup_free_ char *path = temp_file("key", key, strlen(key), rows[i].mode);
+
+		ROW("mode %04o", rows[i].mode);
+		if (rows[i].fine)
+			check_key(key_file_read, path, key);
+		else
+			check_refused(key_file_read, path, "chmod 600");
+	}
+}
+
+/* systemd guards a credential by its directory; an access list shows as a group's right. */
+static void a_credentials_mode_is_not_judged(void)
+{
+	static const mode_t modes[] = {0400, 0440, 0600, 0640};
+
+	for (size_t i = 0; i < COUNT_OF(modes); i++) {
+		_cleanup_free_ char *path =
+			temp_file("fireworks_api_key", key, strlen(key), modes[i]);
+
+		ROW("mode %04o", modes[i]);
+		check_key(key_file_read_credential, path, key);
+	}
+}
+
+static void it_must_be_a_regular_file(void)
+{
+	_cleanup_free_ char *missing = temp_path("missing"), *directory = temp_path("directory");
+	_cleanup_free_ char *fifo = temp_path("fifo"), *dangling = temp_path("dangling");
+
+	ROW("missing");
+	check_refused(key_file_read, missing, "No such file");
+	check_refused(key_file_read_credential, missing, "No such file");
+	ROW("a directory");
+	CHECK_INT(mkdir(directory, 0700), 0);
+	check_refused(key_file_read, directory, "regular");
+	ROW("a FIFO that nobody writes to");
+	CHECK_INT(mkfifo(fifo, 0600), 0);
+	check_refused(key_file_read, fifo, "regular");
+	ROW("a link to nothing");
+	CHECK_INT(symlink("nothing", dangling), 0);
+	check_refused(key_file_read, dangling, "No such file");
+}
+
+static void a_link_is_judged_by_what_it_names(void)
+{
+	_cleanup_free_ char *good = temp_file("good", key, strlen(key), 0600);
+	_cleanup_free_ char *open = temp_file("open", key, strlen(key), 0644);
+	_cleanup_free_ char *to_good = temp_path("to_good"), *to_open = temp_path("to_open");
+
+	CHECK_INT(symlink("good", to_good), 0);
+	CHECK_INT(symlink("open", to_open), 0);
+	check_key(key_file_read, to_good, key);
+	check_refused(key_file_read, to_open, "chmod 600");
+}
+
+TEST_MAIN(TEST(reads_one_line), TEST(a_nul_is_not_printable), TEST(a_long_line_is_whole_or_refused),
+	TEST(others_must_not_read_it), TEST(a_credentials_mode_is_not_judged),
+	TEST(it_must_be_a_regular_file), TEST(a_link_is_judged_by_what_it_names))

@@ -1,0 +1,325 @@
+#include "policy/sse.h"
+
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "base/str.h"
+#include "test.h"
+
+/* ---- The scanner */
+
+/* Streams in which | stands behind each event. */
+static const char *const streams[] = {
+	"",
+	"\n",
+	"\r\n\r\n",
+	"data: a",
+	"data: a\n",
+	"data: a\n\n|",
+	"data: a\n\n|data: b\n\n|",
+	"data: a\r\n\r\n|data: b\r\n\r\n|",
+	"data: a\r\r|data: b\r\r|",
+	"data: a\n\n|data: b\n\n|data: c\n",
+	/* line ends of all kinds */
+	"data: a\n\r\n|data: b\r\n\n|data: c\r\n\r|",
+	"data: a\r\r\n|data: b\r\r|data: c\n\r|data: d\n\n|",
+	"a\rb\nc\r\nd\r\n\r\n|e\n\n|",
+	"data: a\r\n\r|data: b\r\n\r\n|",
+	"data: a\r\r|data: b\n\n|data: c\r\n\r\n|",
+	/* several lines, comments, names without values */
+	"event: x\nid: 1\ndata: a\ndata: b\n\n|",
+	": comment\n\n|data: a\n\n|",
+	":\n\n|data\n\n|",
+	"retry: 10\n\n|data: a\n\n|",
+	/* what is not empty is a line */
+	"data: a\n \n\n|",
+	"data: a\n\t\ndata: b\n\n|",
+	/* empty lines between events belong to the next one */
+	"\n\n\ndata: a\n\n|\n\ndata: b\n\n|\n",
+	"\r\n\r\ndata: a\r\n\r\n|\r\n\r\ndata: b\r\n\r\n|",
+	"\r\rdata: a\r\r|\r\n\n\rdata: b\r\r|",
+	/* bytes above 127, a BOM */
+	"\xef\xbb\xbf"
+	"data: \xc3\xa9\xff\n\n|data: \x80\n\n|",
+};
+
+enum { MAX_ENDS = 8, MAX_STREAM = 128 };
+
+struct ends {
+	size_t at[MAX_ENDS], count;
+};
+
+/* The stream without its marks, and where they stood. */
+static size_t unmark(const char *marked, char *ret_stream, struct ends *ret_ends)
+{
+	size_t len = 0;
+
+	ret_ends->count = 0;
+	for (; *marked; marked++) {
+		if (*marked == '|')
+			ret_ends->at[ret_ends->count++] = len;
+		else
+			ret_stream[len++] = *marked;
+	}
+	return len;
+}
+
+/* Scans one piece, which begins at `offset` of the stream, to its end. */
+static void scan_piece(struct sse_scanner *scanner, const char *piece, size_t len, size_t offset,
+	struct ends *ends)
+{
+	_cleanup_free_ char *exact = xmalloc(len);
+	size_t done = 0, event;
+
+	memcpy(exact, piece, len); /* a read behind the end is seen */
+	while ((event = sse_scan(scanner, exact + done, len - done)) > 0 &&
+		ends->count < MAX_ENDS) {
+		done += event;
+		ends->at[ends->count++] = offset + done;
+	}
+}
+
+/* The ends are where they were marked; an LF that comes later than its CR may count for the next
+ * event, as nobody can wait for it. */
+static void check_ends(
+	const char *stream, size_t len, const struct ends *got, const struct ends *want)
+{
+	if (!CHECK_INT(got->count, want->count))
+		return;
+	for (size_t i = 0; i < want->count; i++) {
+		size_t at = got->at[i];
+		bool cut = at + 1 == want->at[i] && at < len && stream[at] == '\n' &&
+			   stream[at - 1] == '\r';
+
+		CHECK_INT(cut ? at + 1 : at, want->at[i]);
+	}
+}
+
+static void scan_in_three(
+	const char *stream, size_t len, size_t first, size_t second, const struct ends *want)
+{
+	struct sse_scanner scanner = {.in_line = false};
+	struct ends got = {.count = 0};
+
+	scan_piece(&scanner, stream, first, 0, &got);
+	scan_piece(&scanner, stream + first, second - first, first, &got);
+	scan_piece(&scanner, stream + second, len - second, second, &got);
+	check_ends(stream, len, &got, want);
+}
+
+static void finds_the_ends_of_events(void)
+{
+	char stream[MAX_STREAM];
+
+	for (size_t i = 0; i < COUNT_OF(streams); i++) {
+		struct sse_scanner scanner = {.in_line = false};
+		struct ends want, got = {.count = 0};
+		size_t len = unmark(streams[i], stream, &want);
+
+		ROW("stream %zu, whole", i);
+		scan_piece(&scanner, stream, len, 0, &got);
+		CHECK_INT(got.count, want.count);
+		for (size_t end = 0; end < want.count && end < got.count; end++)
+			CHECK_INT(got.at[end], want.at[end]);
+	}
+}
+
+static void finds_them_however_the_stream_is_cut(void)
+{
+	char stream[MAX_STREAM];
+
+	for (size_t i = 0; i < COUNT_OF(streams); i++) {
+		struct sse_scanner scanner = {.in_line = false};
+		struct ends want, got = {.count = 0};
+		size_t len = unmark(streams[i], stream, &want);
+
+		ROW("stream %zu, byte by byte", i);
+		for (size_t at = 0; at < len; at++)
+			scan_piece(&scanner, stream + at, 1, at, &got);
+		check_ends(stream, len, &got, &want);
+		for (size_t first = 0; first <= len; first++) {
+			for (size_t second = first; second <= len; second++) {
+				ROW("stream %zu, cut at %zu and %zu", i, first, second);
+				scan_in_three(stream, len, first, second, &want);
+			}
+		}
+	}
+}
+
+static void a_long_event_is_one(void)
+{
+	enum { LEN = 300000 };
+	_cleanup_free_ char *event = xmalloc(LEN);
+	struct sse_scanner scanner = {.in_line = false};
+	size_t ends = 0, last = 0;
+
+	memset(event, 'x', LEN);
+	memcpy(event + LEN - 4, "\r\n\r\n", 4);
+	for (size_t at = 0; at < LEN; at += 1000) {
+		size_t end = sse_scan(&scanner, event + at, 1000);
+
+		if (end) {
+			ends++;
+			last = at + end;
+		}
+	}
+	CHECK_INT(ends, 1);
+	CHECK_INT(last, LEN);
+}
+
+/* ---- What an event means */
+
+static void knows_the_dialect_of_a_path(void)
+{
+	static const struct {
+		const char *path;
+		enum sse_dialect want;
+	} rows[] = {
+		{"/inference/v1/chat/completions", SSE_CHAT},
+		{"/inference/v1/completions", SSE_CHAT},
+		{"/training/v1/serverless/inference/v1/completions", SSE_CHAT},
+		{"/inference/v1/messages", SSE_MESSAGES},
+		{"/inference/v1/responses", SSE_RESPONSES},
+		{"/inference/v1/messages/count_tokens", SSE_PLAIN},
+		{"/inference/v1/responses/resp_1", SSE_PLAIN},
+		{"/inference/v1/audio/transcriptions", SSE_PLAIN},
+		{"/inference/v1/completionsx", SSE_PLAIN},
+		{"/v1/accounts/a/deployments", SSE_PLAIN},
+		{"/", SSE_PLAIN},
+		{"", SSE_PLAIN},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		ROW("%s", rows[i].path);
+		CHECK_INT(sse_dialect_of(rows[i].path), rows[i].want);
+	}
+}
+
+#define CHUNK(choice)                                                                              \
+	"data: {\"id\":\"c\",\"object\":\"chat.completion.chunk\",\"choices\":[" choice "]}\n\n"
+
+static const struct {
+	enum sse_dialect dialect;
+	const char *event;
+	enum sse_kind want;
+} events[] = {
+	/* chat and completions */
+	{SSE_CHAT, "data: [DONE]\n\n", SSE_TERMINAL},
+	{SSE_CHAT, "data:[DONE]\n\n", SSE_TERMINAL},
+	{SSE_CHAT, "data: [DONE]\r\n\r\n", SSE_TERMINAL},
+	{SSE_CHAT, "data: [DONE]\r\r", SSE_TERMINAL},
+	{SSE_CHAT, "data: [DONE]", SSE_TERMINAL},
+	{SSE_CHAT, "\n\ndata: [DONE]\n\n", SSE_TERMINAL},
+	{SSE_CHAT, ": comment\nid: 7\ndata: [DONE]\n\n", SSE_TERMINAL},
+	{SSE_CHAT, "event: message\ndata: [DONE]\n\n", SSE_TERMINAL},
+	{SSE_CHAT, ": data: [DONE]\n\n", SSE_ORDINARY},
+	{SSE_CHAT, "data: \"[DONE]\"\n\n", SSE_ORDINARY},
+	{SSE_CHAT, "xdata: [DONE]\n\n", SSE_ORDINARY},
+	{SSE_CHAT, " data: [DONE]\n\n", SSE_ORDINARY},
+	{SSE_CHAT, "datas: [DONE]\n\n", SSE_ORDINARY},
+	{SSE_CHAT, "data [DONE]\n\n", SSE_ORDINARY},
+	{SSE_CHAT, "data: DONE\n\n", SSE_ORDINARY},
+	{SSE_CHAT, "event: [DONE]\n\n", SSE_ORDINARY},
+	{SSE_CHAT, "data: {\"delta\":\"[DONE]\"}\n\n", SSE_ORDINARY},
+	{SSE_CHAT, "data:\n\n", SSE_ORDINARY},
+	{SSE_CHAT, "data\n\n", SSE_ORDINARY},
+	{SSE_CHAT, ":\n\n", SSE_ORDINARY},
+	{SSE_CHAT, "\n", SSE_ORDINARY},
+	{SSE_CHAT, "", SSE_ORDINARY},
+	{SSE_CHAT, CHUNK("{\"index\":0,\"delta\":{\"content\":\"x\"}}"), SSE_ORDINARY},
+	{SSE_CHAT, CHUNK("{\"delta\":{},\"finish_reason\":null}"), SSE_ORDINARY},
+	{SSE_CHAT, CHUNK("{\"delta\":{},\"finish_reason\": null}"), SSE_ORDINARY},
+	{SSE_CHAT, CHUNK("{\"delta\":{},\"finish_reason\":\"stop\"}"), SSE_FINISH},
+	{SSE_CHAT, CHUNK("{\"delta\":{},\"finish_reason\" : \"length\"}"), SSE_FINISH},
+	{SSE_CHAT, CHUNK("{\"finish_reason\":\"tool_calls\",\"delta\":{}}"), SSE_FINISH},
+	{SSE_CHAT, "data:{\"choices\":[{\"text\":\"\",\"finish_reason\":\"stop\"}]}\r\n\r\n",
+		SSE_FINISH},
+	{SSE_CHAT, "data: {\"choices\":[{\"finish_reason\":\"stop\"}]}", SSE_FINISH},
+	{SSE_CHAT, CHUNK("{\"finish_reason\":null},{\"finish_reason\":\"stop\"}"), SSE_FINISH},
+	{SSE_CHAT, "id: 1\ndata: {\"finish_reason\":\"stop\"}\nevent: message\n\n", SSE_FINISH},
+	{SSE_CHAT, "data: {\"finish_reason\":\"stop\"}\ndata: [DONE]\n\n", SSE_TERMINAL},
+	/* words of the model that look like it */
+	{SSE_CHAT, CHUNK("{\"delta\":{\"content\":\"\\\"finish_reason\\\":\\\"stop\\\"\"}}"),
+		SSE_ORDINARY},
+	{SSE_CHAT, CHUNK("{\"delta\":{\"content\":\"finish_reason\"}}"), SSE_ORDINARY},
+	{SSE_CHAT, CHUNK("{\"delta\":{\"content\":\"finish_reason: \\\"stop\\\"\"}}"),
+		SSE_ORDINARY},
+	{SSE_CHAT, CHUNK("{\"my_finish_reason\":\"stop\",\"finish_reasons\":\"stop\"}"),
+		SSE_ORDINARY},
+	{SSE_CHAT, CHUNK("{\"delta\":{\"content\":\"finish_reason\",\"role\":\"x\"}}"),
+		SSE_ORDINARY},
+	{SSE_CHAT,
+		CHUNK("{\"delta\":{\"content\":\"\\\"finish_reason\\\":\\\"stop\\\"\"},"
+		      "\"finish_reason\":\"stop\"}"),
+		SSE_FINISH},
+	{SSE_CHAT, "event: message_stop\ndata: {}\n\n", SSE_ORDINARY},
+	{SSE_CHAT, "event: response.completed\ndata: {}\n\n", SSE_ORDINARY},
+	/* messages */
+	{SSE_MESSAGES, "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n", SSE_TERMINAL},
+	{SSE_MESSAGES, "event:message_stop\r\ndata: {}\r\n\r\n", SSE_TERMINAL},
+	{SSE_MESSAGES, "data: {\"type\":\"message_stop\"}\nevent: message_stop\n\n", SSE_TERMINAL},
+	{SSE_MESSAGES, "\r\n: x\rid: 1\revent: message_stop\rdata: {}\r\r", SSE_TERMINAL},
+	{SSE_MESSAGES, "event: message_stop", SSE_TERMINAL},
+	{SSE_MESSAGES, "event: message_start\ndata: {}\n\n", SSE_ORDINARY},
+	{SSE_MESSAGES, "event: message_delta\ndata: {\"delta\":{\"stop_reason\":\"x\"}}\n\n",
+		SSE_ORDINARY},
+	{SSE_MESSAGES, "event: message_stops\ndata: {}\n\n", SSE_ORDINARY},
+	{SSE_MESSAGES, "event: message_sto\ndata: {}\n\n", SSE_ORDINARY},
+	{SSE_MESSAGES, "event: ping\ndata: {\"type\": \"ping\"}\n\n", SSE_ORDINARY},
+	{SSE_MESSAGES, "event: error\ndata: {\"type\":\"error\"}\n\n", SSE_ORDINARY},
+	{SSE_MESSAGES, ": event: message_stop\n\n", SSE_ORDINARY},
+	{SSE_MESSAGES, "data: event: message_stop\n\n", SSE_ORDINARY},
+	{SSE_MESSAGES, "event: content_block_delta\ndata: message_stop\n\n", SSE_ORDINARY},
+	{SSE_MESSAGES, "data: [DONE]\n\n", SSE_ORDINARY},
+	{SSE_MESSAGES, "event: response.completed\ndata: {}\n\n", SSE_ORDINARY},
+	{SSE_MESSAGES, "data: {\"finish_reason\":\"stop\"}\n\n", SSE_ORDINARY},
+	/* responses */
+	{SSE_RESPONSES, "event: response.completed\ndata: {}\n\n", SSE_TERMINAL},
+	{SSE_RESPONSES, "event: response.incomplete\ndata: {}\n\n", SSE_TERMINAL},
+	{SSE_RESPONSES, "event: response.failed\ndata: {}\n\n", SSE_TERMINAL},
+	{SSE_RESPONSES, "data: {}\r\nevent: response.completed\r\n\r\n", SSE_TERMINAL},
+	{SSE_RESPONSES, "event: response.created\ndata: {}\n\n", SSE_ORDINARY},
+	{SSE_RESPONSES, "event: response.output_text.done\ndata: {}\n\n", SSE_ORDINARY},
+	{SSE_RESPONSES, "event: response.complete\ndata: {}\n\n", SSE_ORDINARY},
+	{SSE_RESPONSES, "event: response.completed.x\ndata: {}\n\n", SSE_ORDINARY},
+	{SSE_RESPONSES, "data: response.completed\n\n", SSE_ORDINARY},
+	{SSE_RESPONSES, "event: message_stop\ndata: {}\n\n", SSE_ORDINARY},
+	{SSE_RESPONSES, "data: [DONE]\n\n", SSE_ORDINARY},
+	/* elsewhere nothing ends a stream but its end */
+	{SSE_PLAIN, "data: [DONE]\n\n", SSE_ORDINARY},
+	{SSE_PLAIN, "event: message_stop\ndata: {}\n\n", SSE_ORDINARY},
+	{SSE_PLAIN, "event: response.completed\ndata: {}\n\n", SSE_ORDINARY},
+	{SSE_PLAIN, "data: {\"finish_reason\":\"stop\"}\n\n", SSE_ORDINARY},
+};
+
+static void classifies(void)
+{
+	for (size_t i = 0; i < COUNT_OF(events); i++) {
+		size_t len = strlen(events[i].event);
+		_cleanup_free_ char *exact = xmalloc(len);
+
+		ROW("dialect %d, %s", events[i].dialect, events[i].event);
+		memcpy(exact, events[i].event, len);
+		CHECK_INT(sse_classify(events[i].dialect, exact, len), events[i].want);
+	}
+}
+
+/* An event is classified when it is whole; no beginning of it says more than the whole. */
+static void a_beginning_is_not_terminal(void)
+{
+	static const char event[] = "event: message_stop\ndata: {\"type\":\"message_stop\"}\n\n";
+	static const char done[] = "data: [DONE]\n\n";
+
+	for (size_t len = 0; len < strlen("event: message_stop"); len++) {
+		ROW("%zu bytes", len);
+		CHECK_INT(sse_classify(SSE_MESSAGES, event, len), SSE_ORDINARY);
+	}
+	for (size_t len = 0; len < strlen("data: [DONE]"); len++) {
+		ROW("%zu bytes", len);
+		CHECK_INT(sse_classify(SSE_CHAT, done, len), SSE_ORDINARY);
+	}
+}
+
+TEST_MAIN(TEST(finds_the_ends_of_events), TEST(finds_them_however_the_stream_is_cut),
+	TEST(a_long_event_is_one), TEST(knows_the_dialect_of_a_path), TEST(classifies),
+	TEST(a_beginning_is_not_terminal))
