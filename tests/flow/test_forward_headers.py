@@ -179,5 +179,30 @@ class Added(FlowTest):
         self.assertEqual(answer.all("X-Andiron-Source"), ["upstream"])
 
 
+class Traces(FlowTest):
+    MINE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+    def sent(self, headers):
+        """What three attempts carried."""
+        self.launch([reply(503), reply(503), OK])
+        self.assert_status(self.post(headers=headers), 200)
+        return [request.all("traceparent") for request in self.upstream.requests]
+
+    def test_the_clients_trace_goes_through_unchanged(self):
+        self.assertEqual(self.sent([("traceparent", self.MINE)]), [[self.MINE]] * 3)
+        self.assertEqual(self.wait_event(event="request")["trace_id"], self.MINE.split("-")[1])
+
+    def test_one_is_begun_where_there_is_none(self):
+        first, second, third = self.sent([])
+        self.assertRegex(first[0], "^00-[0-9a-f]{32}-[0-9a-f]{16}-01$")
+        self.assertEqual([second, third], [first, first])
+        self.assertEqual(self.wait_event(event="request")["trace_id"], first[0].split("-")[1])
+
+    def test_a_wrong_one_is_replaced(self):
+        for wrong in (self.MINE[:-1], self.MINE.upper(), self.MINE.replace("00f067aa0ba902b7", "0" * 16)):
+            with self.subTest(wrong):
+                self.assertNotEqual(self.sent([("traceparent", wrong)])[0], [wrong])
+
+
 if __name__ == "__main__":
     main()
