@@ -142,14 +142,15 @@ static struct json_value *find_value(struct json_peek *peek)
 static void keep_byte(struct json_peek *peek, char c)
 {
 	if (peek->is_key) {
+		char c_or_none = c ? c : '\1'; /* a NUL must not end the key early */
 		char *key = peek->depth <= 2 ? peek->key[peek->depth - 1] : NULL;
 
 		if (key && peek->key_len < JSON_PEEK_MAX_KEY - 1) {
-			key[peek->key_len++] = c;
+			key[peek->key_len++] = c_or_none;
 			key[peek->key_len] = '\0';
 		}
 	} else if (peek->target) {
-		if (peek->target_len < JSON_PEEK_MAX_VALUE - 1) {
+		if (c && peek->target_len < JSON_PEEK_MAX_VALUE - 1) {
 			peek->target->text[peek->target_len++] = c;
 			peek->target->text[peek->target_len] = '\0';
 		} else {
@@ -177,6 +178,14 @@ static void keep_code_point(struct json_peek *peek, unsigned code)
 	}
 }
 
+/* A high surrogate whose other half did not come. */
+static void end_surrogate(struct json_peek *peek)
+{
+	if (peek->high_surrogate)
+		keep_code_point(peek, 0xfffd);
+	peek->high_surrogate = 0;
+}
+
 static void on_unicode_digit(struct json_peek *peek, char c)
 {
 	char lower = ascii_lower(c);
@@ -191,18 +200,15 @@ static void on_unicode_digit(struct json_peek *peek, char c)
 	if (--peek->unicode_digits)
 		return;
 	code = peek->unicode;
-	if (code >= 0xd800 && code < 0xdc00) {
-		peek->high_surrogate = code;
-	} else if (code >= 0xdc00 && code < 0xe000) {
-		bool paired = peek->high_surrogate != 0;
-
-		keep_code_point(peek,
-			paired ? 0x10000 + ((peek->high_surrogate - 0xd800) << 10) + (code - 0xdc00)
-			       : 0xfffd);
+	if (code >= 0xdc00 && code < 0xe000 && peek->high_surrogate) {
+		code = 0x10000 + ((peek->high_surrogate - 0xd800) << 10) + (code - 0xdc00);
 		peek->high_surrogate = 0;
-	} else {
-		keep_code_point(peek, code);
 	}
+	end_surrogate(peek);
+	if (code >= 0xd800 && code < 0xdc00)
+		peek->high_surrogate = code;
+	else
+		keep_code_point(peek, code >= 0xdc00 && code < 0xe000 ? 0xfffd : code);
 }
 
 static void on_escaped(struct json_peek *peek, char c)
@@ -215,8 +221,16 @@ static void on_escaped(struct json_peek *peek, char c)
 		peek->unicode_digits = 4;
 		peek->unicode = 0;
 	} else {
+		end_surrogate(peek);
 		keep_byte(peek, found && c ? to[found - from] : c);
 	}
+}
+
+static void end_value(struct json_peek *peek)
+{
+	if (peek->target)
+		peek->target->whole = true;
+	peek->target = NULL;
 }
 
 static void on_string_byte(struct json_peek *peek, char c)
@@ -228,11 +242,12 @@ static void on_string_byte(struct json_peek *peek, char c)
 	} else if (c == '\\') {
 		peek->escaped = true;
 	} else if (c == '"') {
+		end_surrogate(peek);
 		peek->in_string = false;
-		peek->high_surrogate = 0;
 		if (!peek->is_key)
-			peek->target = NULL;
+			end_value(peek);
 	} else {
+		end_surrogate(peek);
 		keep_byte(peek, c);
 	}
 }
@@ -329,7 +344,7 @@ static void on_byte(struct json_peek *peek, char c)
 		keep_byte(peek, c);
 	} else {
 		if (peek->in_literal)
-			peek->target = NULL;
+			end_value(peek);
 		peek->in_literal = false;
 		if (peek->depth == 0 && c != '{' && !is_space(c))
 			peek->failed = true;
@@ -362,12 +377,15 @@ const char *json_peek_string(const struct json_peek *peek, const char *key)
 {
 	const struct json_value *value = json_peek_value(peek, key);
 
-	return value && value->type == JSON_STRING && !value->cut ? value->text : NULL;
+	bool usable = value && value->type == JSON_STRING && value->whole && !value->cut;
+
+	return usable ? value->text : NULL;
 }
 
 bool json_peek_true(const struct json_peek *peek, const char *key)
 {
 	const struct json_value *value = json_peek_value(peek, key);
 
-	return value && value->type == JSON_LITERAL && str_same(value->text, "true");
+	return value && value->type == JSON_LITERAL && value->whole &&
+	       str_same(value->text, "true");
 }

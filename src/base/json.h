@@ -34,8 +34,9 @@ enum {
 enum json_type { JSON_ABSENT, JSON_STRING, JSON_LITERAL, JSON_OBJECT, JSON_ARRAY };
 
 struct json_value {
-	enum json_type type;            /* the last one seen, as most parsers have it */
-	bool cut;                       /* longer than JSON_PEEK_MAX_VALUE - 1 bytes */
+	enum json_type type; /* the last one seen, as most parsers have it */
+	bool whole;          /* its end has come */
+	bool cut;            /* longer than JSON_PEEK_MAX_VALUE - 1 bytes, or holds a NUL */
 	char text[JSON_PEEK_MAX_VALUE]; /* of a string, unescaped; of a literal, as it stands */
 };
 

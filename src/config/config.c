@@ -68,6 +68,8 @@ int config_find_upstream(const struct config *config, const char *name)
 	return -1;
 }
 
+enum { MAX_PADDED = 160 }; /* a longer value needs the whole line, which ini.c limits */
+
 static void render_section(
 	enum option_section section, const char *name, const void *options, struct str *out)
 {
@@ -79,8 +81,11 @@ static void render_section(
 		_cleanup_str_ struct str value = STR_NULL;
 
 		option_render(&table->options[i], options, &value);
-		str_addf(out, "%-18s =%s%s\n", table->options[i].key, value.len ? " " : "",
-			str_text(&value));
+		if (value.len > MAX_PADDED)
+			str_addf(out, "%s=%s\n", table->options[i].key, str_text(&value));
+		else
+			str_addf(out, "%-18s =%s%s\n", table->options[i].key, value.len ? " " : "",
+				str_text(&value));
 	}
 }
 

@@ -96,11 +96,25 @@ static const char *judge_header(struct reader *reader, const char *line)
 	return NULL;
 }
 
+/* Up to the = or : behind a key; up to the line's end where a comment comes first, as inih has it.
+ */
+static size_t name_length(const char *line)
+{
+	size_t i = 0;
+
+	while (line[i] && line[i] != '=' && line[i] != ':') {
+		if (i > 0 && line[i] == ';' && (line[i - 1] == ' ' || line[i - 1] == '\t'))
+			return strlen(line);
+		i++;
+	}
+	return i;
+}
+
 /* NULL if inih may see this line, else what is wrong with it. */
 static const char *judge_line(struct reader *reader, const char *line)
 {
 	size_t indent = strspn(line, " \t");
-	size_t name = strcspn(line, "=:");
+	size_t name = name_length(line);
 
 	if (line[indent] == '\0' || line[indent] == ';' || line[indent] == '#')
 		return NULL;

@@ -31,35 +31,28 @@ static bool is_private(const char *path, int fd, struct str *ret_error)
 	return true;
 }
 
-static char *trim(char *text)
+char *key_parse(const char *text, size_t len)
 {
-	size_t len = strlen(text);
-
-	while (len > 0 && strchr(" \t\r\n", text[len - 1]))
-		text[--len] = '\0';
-	return text + strspn(text, " \t\r\n");
-}
-
-static bool is_printable(const char *text)
-{
-	for (const char *p = text; *p; p++) {
-		if (*p <= ' ' || *p > '~')
-			return false;
+	while (len > 0 && strchr(" \t\r\n", text[len - 1]) && text[len - 1])
+		len--;
+	while (len > 0 && strchr(" \t\r\n", *text) && *text) {
+		text++;
+		len--;
 	}
-	return *text != '\0';
+	for (size_t i = 0; i < len; i++) {
+		if (text[i] <= ' ' || text[i] > '~')
+			return NULL;
+	}
+	return len > 0 ? xstrndup(text, len) : NULL;
 }
 
 static char *read_key(int fd, const char *path, struct str *ret_error)
 {
 	char buffer[MAX_KEY + 1];
-	ssize_t len = read(fd, buffer, MAX_KEY);
-	char *key = NULL, *text;
+	ssize_t len = read(fd, buffer, sizeof(buffer));
+	char *key = len > 0 && len <= MAX_KEY ? key_parse(buffer, (size_t)len) : NULL;
 
-	buffer[len > 0 ? len : 0] = '\0';
-	text = trim(buffer);
-	if (is_printable(text))
-		key = xstrdup(text);
-	else
+	if (!key)
 		str_addf(ret_error, "%s does not hold one line with a key", path);
 	mem_wipe(buffer, sizeof(buffer));
 	return key;

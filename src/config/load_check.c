@@ -111,8 +111,11 @@ static void read_key(struct loader *loader, struct upstream_config *upstream)
 	if (upstream->api_key) {
 		upstream->key_source = KEY_OF_FILE;
 	} else if (variable && *variable && str_same(upstream->name, "fireworks")) {
-		upstream->api_key = xstrdup(variable);
+		upstream->api_key = key_parse(variable, strlen(variable));
 		upstream->key_source = KEY_OF_ENVIRONMENT;
+		if (!upstream->api_key)
+			load_error(
+				loader, "FIREWORKS_API_KEY", "this is no key: it is not one word");
 	}
 }
 

@@ -94,7 +94,7 @@ static int64_t parse_quantity(const char *text, const struct unit *units)
 		return 0;
 	for (; ascii_is_digit(*text); text++)
 		value = value * 10 + (*text - '0');
-	if (*text == '.' && ascii_is_digit(text[1])) {
+	if (*text == '.' && ascii_is_digit(text[1]) && units != no_units) {
 		for (text++; ascii_is_digit(*text); text++)
 			value += (*text - '0') * (place /= 10);
 	}

@@ -89,18 +89,18 @@ static bool has_string_member(const char *json, size_t len, const char *quoted_k
 	return false;
 }
 
-static enum sse_kind classify_event_name(enum sse_dialect dialect, const char *name, size_t len)
+static bool names_terminal(enum sse_dialect dialect, const char *name, size_t len)
 {
 	static const char *const ends[] = {
 		"response.completed", "response.incomplete", "response.failed"};
 
 	if (dialect == SSE_MESSAGES && str_is(name, len, "message_stop"))
-		return SSE_TERMINAL;
+		return true;
 	for (size_t i = 0; dialect == SSE_RESPONSES && i < 3; i++) {
 		if (str_is(name, len, ends[i]))
-			return SSE_TERMINAL;
+			return true;
 	}
-	return SSE_ORDINARY;
+	return false;
 }
 
 enum sse_kind sse_classify(enum sse_dialect dialect, const char *event, size_t len)
@@ -112,8 +112,8 @@ enum sse_kind sse_classify(enum sse_dialect dialect, const char *event, size_t l
 	while (kind != SSE_TERMINAL && next_line(&cursor, event + len, &line, &line_len)) {
 		value_len = line_len;
 		value = field_value(line, &value_len, "event");
-		if (value)
-			kind = classify_event_name(dialect, value, value_len);
+		if (value && names_terminal(dialect, value, value_len))
+			kind = SSE_TERMINAL;
 		value_len = line_len;
 		value = dialect == SSE_CHAT ? field_value(line, &value_len, "data") : NULL;
 		if (value && str_is(value, value_len, "[DONE]"))

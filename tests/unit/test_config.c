@@ -814,10 +814,15 @@ static void renders_every_key(void)
 
 		for (size_t i = 0; i < table->count; i++) {
 			_cleanup_str_ struct str line = STR_NULL;
+			const char *found;
 
 			ROW("[%s] %s", table->section, table->options[i].key);
 			str_addf(&line, "\n%s ", table->options[i].key);
-			CHECK(strstr(str_text(&text), str_text(&line)) != NULL);
+			found = strstr(str_text(&text), str_text(&line));
+			if (CHECK(found != NULL)) {
+				found += line.len;
+				CHECK_INT(found[strspn(found, " ")], '=');
+			}
 		}
 	}
 	CHECK(strstr(str_text(&text), "\n[upstream.fireworks]\n") != NULL);

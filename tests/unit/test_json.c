@@ -232,6 +232,8 @@ static void passes_over_look_alikes(void)
 		{"{'Model':'x','model ':'x','mode':'x','modell':'x','STREAM':true}", ""},
 		{"{'error':[{'code':'x','type':'x'}]}", "error=["},
 		{"{'error':['code','x']}", "error=["},
+		{"{'error':['x','code',5]}", "error=["},
+		{"{'error':['x','code','x']}", "error=["},
 		{"{'error':{'details':{'code':'x'},'type':'t'}}", "error.type='t' error={"},
 		{"{'error':{'details':[{'code':'x'}]}}", "error={"},
 		{"{'errors':{'code':'x'},'err':{'code':'x'}}", ""},
@@ -287,6 +289,7 @@ static void takes_the_last_of_duplicates(void)
 	} rows[] = {
 		{"{'model':'a','model':'b'}", "model='b'"},
 		{"{'model':'longer','model':'b'}", "model='b'"},
+		{"{'model':'a','model':''}", "model=''"},
 		{"{'model':'a','model':1}", "model=1"},
 		{"{'model':'a','model':{}}", "model={"},
 		{"{'model':{'x':1},'model':'a'}", "model='a'"},
@@ -375,6 +378,19 @@ static void cuts_long_values(void)
 	}
 }
 
+/* A short value that comes after a long one is whole. */
+static void forgets_what_it_cut(void)
+{
+	_cleanup_str_ struct str text = STR_NULL;
+	struct json_peek peek;
+
+	str_addf(&text, "{\"model\":\"%0300d\",\"model\":\"m\"}", 0);
+	json_peek_init(&peek, keys);
+	json_peek_feed(&peek, text.data, text.len);
+	CHECK_STR(json_peek_string(&peek, "model"), "m");
+	CHECK(!json_peek_value(&peek, "model")->cut);
+}
+
 static void knows_true(void)
 {
 	static const struct {
@@ -446,4 +462,5 @@ static void ends_at_its_depth(void)
 TEST_MAIN(TEST(quotes), TEST(writes_objects), TEST(writes_behind_other_text), TEST(finds_keys),
 	TEST(passes_over_look_alikes), TEST(unescapes), TEST(takes_the_last_of_duplicates),
 	TEST(finds_nothing_where_no_object_is), TEST(gives_whole_strings_only),
-	TEST(cuts_long_values), TEST(knows_true), TEST(ends_at_its_depth))
+	TEST(cuts_long_values), TEST(forgets_what_it_cut), TEST(knows_true),
+	TEST(ends_at_its_depth))

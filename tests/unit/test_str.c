@@ -109,6 +109,13 @@ static void compares(void)
 	CHECK(!str_is_nocase("Close", 4, "close"));
 	CHECK(!str_is_nocase("Close", 5, "clos"));
 	CHECK(str_is_nocase("x", 0, ""));
+	CHECK(str_is("close, x", 5, "close"));
+	CHECK(!str_is("Close", 5, "close"));
+	CHECK(!str_is("close", 4, "close"));
+	CHECK(!str_is("close", 5, "clos"));
+	CHECK(!str_is("clos\0e", 6, "clos"));
+	CHECK(str_is("x", 0, ""));
+	CHECK(!str_is("x", 1, ""));
 }
 
 /* The elements, each in <>. */
