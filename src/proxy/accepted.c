@@ -153,25 +153,31 @@ void accepted_drain(struct accepted_list *list)
 	list_on_sweep(list);
 }
 
+static bool is_reading(const struct accepted *accepted)
+{
+	return accepted->reading && !accepted->exchanges && !evhttp_let_go(accepted);
+}
+
 size_t accepted_reading(const struct accepted_list *list)
 {
-	const struct accepted *accepted;
 	size_t reading = 0;
 
-	TAILQ_FOREACH(accepted, &list->head, entry)
-	reading += accepted->reading && !accepted->exchanges && !evhttp_let_go(accepted);
+	for (const struct accepted *accepted = TAILQ_FIRST(&list->head); accepted;
+		accepted = TAILQ_NEXT(accepted, entry))
+		reading += is_reading(accepted);
 	return reading;
 }
 
 size_t accepted_cut(struct accepted_list *list)
 {
-	struct accepted *accepted;
-	size_t cut = accepted_reading(list);
+	size_t cut = 0;
 
-	TAILQ_FOREACH(accepted, &list->head, entry)
-	{
-		if (!accepted->exchanges)
-			hang_up(accepted);
+	for (struct accepted *accepted = TAILQ_FIRST(&list->head); accepted;
+		accepted = TAILQ_NEXT(accepted, entry)) {
+		if (!is_reading(accepted))
+			continue;
+		hang_up(accepted);
+		cut++;
 	}
 	return cut;
 }

@@ -101,8 +101,8 @@ void record_render_message(const struct record *record, struct str *out)
 {
 	const struct failure *failure = &record->failure;
 
-	str_addf(out, "andiron: %s while %s", error_text(failure->error),
-		phase_text(failure->phase));
+	str_addf(out, "andiron: %s failed: %s", phase_text(failure->phase),
+		error_text(failure->error));
 	if (*failure->detail)
 		str_addf(out, " (%s)", failure->detail);
 	str_addf(out, "; upstream %s", record->request->upstream->options.url);
