@@ -3,13 +3,12 @@
 #include <event2/buffer.h>
 #include <event2/bufferevent.h>
 #include <event2/event.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
 
 #include "base/mem.h"
+#include "net/socket.h"
 #include "net/timer.h"
 
 enum {
@@ -182,6 +181,7 @@ size_t accepted_cut(struct accepted_list *list)
 	return cut;
 }
 
+/* With the first bytes of a request; in the bevcb the descriptor is not known. */
 static void remember_fd(struct accepted *accepted)
 {
 	struct accepted_list *list = accepted->list;
@@ -197,15 +197,7 @@ static void remember_fd(struct accepted *accepted)
 		list->by_fd_size = size;
 	}
 	list->by_fd[fd] = accepted;
-}
-
-/* The first bytes of a request: here the descriptor is known, which it is not in the bevcb. */
-static void accepted_on_first_bytes(struct accepted *accepted, evutil_socket_t fd)
-{
-	int on = 1;
-
-	remember_fd(accepted);
-	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)); /* an event must not wait */
+	socket_set_nodelay((int)fd);
 }
 
 static void accepted_on_input(
@@ -219,13 +211,13 @@ static void accepted_on_input(
 	accepted->last_activity = clock_mono();
 	accepted->reading = true;
 	if ((size_t)fd >= accepted->list->by_fd_size || accepted->list->by_fd[fd] != accepted)
-		accepted_on_first_bytes(accepted, fd);
+		remember_fd(accepted);
 	/* A refused upload goes on coming until the connection is closed: nobody wants it. */
 	if (evhttp_let_go(accepted))
 		evbuffer_drain(input, evbuffer_get_length(input));
 	/* evhttp would keep without limit what a client sends behind a request that waits. */
 	else if (accepted->exchanges && evbuffer_get_length(input) > PIPELINE_LIMIT)
-		hang_up(accepted);
+		socket_reset(fd);
 }
 
 struct bufferevent *accepted_new_bufferevent(struct event_base *base, void *arg)

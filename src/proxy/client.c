@@ -8,10 +8,10 @@
 #include <event2/keyvalq_struct.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "net/socket.h"
 #include "net/timer.h"
 #include "policy/header.h"
 #include "proxy/accepted.h"
@@ -52,15 +52,14 @@ static void leave(struct client *client)
 /* Ends the connection without a word to ourselves. Never inside evhttp's own callbacks. */
 static void free_connection(struct client *client)
 {
-	struct sockaddr nobody = {.sa_family = AF_UNSPEC};
 	struct evhttp_connection *connection = client->connection;
 
 	client->connection = NULL;
 	if (!connection)
 		return;
 	evhttp_connection_set_closecb(connection, NULL, NULL);
-	if (client->reset) /* the kernel sends RST; SO_LINGER would come after evhttp's FIN */
-		(void)connect(bufferevent_getfd(client->bev), &nobody, sizeof(nobody));
+	if (client->reset)
+		socket_reset(bufferevent_getfd(client->bev));
 	evhttp_connection_free(connection); /* frees the request, too */
 }
 

@@ -150,6 +150,7 @@ class Drains(Plain):
         client.send(b"x" * 500)
         client.methods.append("POST")
         self.assert_status(client.read_head(), 200)
+        self.assertEqual(self.andiron.wait_exit(), 0)
 
 
 if __name__ == "__main__":

@@ -342,24 +342,40 @@ static int count_lines(FILE *file, int *last)
 	return lines;
 }
 
-/* The writer is stuck in a line, and its ring is full: what it has begun goes to the old file, the
- * rest to the new one. */
+/* Puts numbered lines until the writer is stuck in one and its ring is full, as far as can be told
+ * from outside: a shorter calm makes the test weaker, never wrong. */
+static void fill(struct writer *writer, int *puts)
+{
+	char text[200];
+	int calm = 0;
+
+	while (calm < 1000) {
+		uint64_t dropped = writer_dropped(writer);
+
+		snprintf(text, sizeof(text), "%d %0100d\n", (*puts)++, 0);
+		put(writer, text);
+		calm = writer_dropped(writer) > dropped ? calm + 1 : 0;
+		if (calm)
+			sched_yield();
+	}
+}
+
+/* What has been begun goes to the old file, the rest to the new one. */
 static void a_rotation_splits_no_line(void)
 {
 	_cleanup_free_ char *path = temp_path("split");
 	FILE *old, *new_file;
 	struct writer *writer = open_fifo(path, &old);
-	int puts = 0, last = -1, lines, dropped;
-	char text[200];
+	int puts = 0, last = -1, lines = 0, dropped;
 
-	while (writer_dropped(writer) == 0) {
-		snprintf(text, sizeof(text), "%d %0100d\n", puts++, 0);
-		put(writer, text);
-	}
+	fill(writer, &puts);
+	while (lines < 1000 && is_next(read_line(old), &last))
+		lines++;
+	fill(writer, &puts);
 	dropped = (int)writer_dropped(writer);
 	unlink(path);
 	writer_reopen(writer);
-	lines = count_lines(old, &last);
+	lines += count_lines(old, &last);
 	fclose(old);
 	writer_free(writer, FLUSH_MS);
 	new_file = fopen(path, "re");
