@@ -399,6 +399,8 @@ static void knows_true(void)
 	} rows[] = {
 		{"{'stream':true}", true},
 		{"{'stream':true,'x':1}", true},
+		{"{'stream':true", false}, /* it might go on */
+		{"{'stream':true ", true},
 		{"{'stream':false}", false},
 		{"{'stream':'true'}", false},
 		{"{'stream':1}", false},

@@ -70,6 +70,45 @@ static void reads_one_line(void)
 	}
 }
 
+static void parses_a_key(void)
+{
+	static const struct {
+		const char *text;
+		size_t len;
+		const char *want; /* NULL: refused */
+	} rows[] = {
+#define TEXT(text) text, sizeof(text) - 1
+		{TEXT("fw_canary"), "fw_canary"},
+		{TEXT(" \t\r\nfw_canary\n\r\t "), "fw_canary"},
+		{TEXT("x"), "x"},
+		{TEXT("!~"), "!~"},
+		{"fw_canary and more", 9, "fw_canary"},
+		{TEXT(""), NULL},
+		{TEXT(" "), NULL},
+		{TEXT("\r\n"), NULL},
+		{TEXT("fw canary"), NULL},
+		{TEXT("fw\ncanary"), NULL},
+		{TEXT("fw\r\nX-Evil: 1"), NULL},
+		{TEXT("\0"), NULL},
+		{TEXT("fw_canary\0"), NULL},
+		{TEXT("\0fw_canary"), NULL},
+		{TEXT("fw\0canary"), NULL},
+		{TEXT("\x1f"), NULL},
+		{TEXT("\x7f"), NULL},
+		{TEXT("\x80"), NULL},
+		{TEXT("\xff"), NULL},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		_cleanup_free_ char *exact = xmalloc(rows[i].len), *got = NULL;
+
+		ROW("row %zu", i);
+		memcpy(exact, rows[i].text, rows[i].len);
+		got = key_parse(exact, rows[i].len);
+		CHECK_STR(got, rows[i].want);
+	}
+}
+
 /* Text behind a NUL is text too. */
 static void a_nul_is_not_printable(void)
 {
@@ -164,6 +203,7 @@ static void a_link_is_judged_by_what_it_names(void)
 	check_refused(key_file_read, to_open, "chmod 600");
 }
 
-TEST_MAIN(TEST(reads_one_line), TEST(a_nul_is_not_printable), TEST(a_long_line_is_whole_or_refused),
-	TEST(others_must_not_read_it), TEST(a_credentials_mode_is_not_judged),
-	TEST(it_must_be_a_regular_file), TEST(a_link_is_judged_by_what_it_names))
+TEST_MAIN(TEST(reads_one_line), TEST(parses_a_key), TEST(a_nul_is_not_printable),
+	TEST(a_long_line_is_whole_or_refused), TEST(others_must_not_read_it),
+	TEST(a_credentials_mode_is_not_judged), TEST(it_must_be_a_regular_file),
+	TEST(a_link_is_judged_by_what_it_names))

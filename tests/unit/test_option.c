@@ -177,6 +177,18 @@ static void every_quantity_has_its_bounds(void)
 	for_each_option(check_bounds);
 }
 
+static void check_zero(struct section *section, const struct config_option *option)
+{
+	if (is_quantity(option) && option->built && strcmp(option->key, "hold_body") != 0)
+		check_refused(section, option, "0", "out of range");
+}
+
+/* Of what is built, only hold_body is said to be off at 0. */
+static void zero_is_refused_where_it_is_not_off(void)
+{
+	for_each_option(check_zero);
+}
+
 static void check_words(struct section *section, const struct config_option *option)
 {
 	if (!option->built || (option->type != OPTION_WORD && option->type != OPTION_BOOL))
@@ -482,8 +494,8 @@ static void copies_sections(void)
 }
 
 TEST_MAIN(TEST(every_default_parses), TEST(every_default_is_rendered_as_it_is_read),
-	TEST(every_quantity_has_its_bounds), TEST(every_word_is_known), TEST(every_text_is_taken),
-	TEST(what_is_not_built_stays_off), TEST(defaults_are_the_contracts), TEST(parses_durations),
-	TEST(parses_sizes), TEST(parses_counts), TEST(renders_durations),
-	TEST(some_numbers_have_a_word), TEST(finds_options), TEST(keys_are_unique),
-	TEST(copies_sections))
+	TEST(every_quantity_has_its_bounds), TEST(zero_is_refused_where_it_is_not_off),
+	TEST(every_word_is_known), TEST(every_text_is_taken), TEST(what_is_not_built_stays_off),
+	TEST(defaults_are_the_contracts), TEST(parses_durations), TEST(parses_sizes),
+	TEST(parses_counts), TEST(renders_durations), TEST(some_numbers_have_a_word),
+	TEST(finds_options), TEST(keys_are_unique), TEST(copies_sections))

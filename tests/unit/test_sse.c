@@ -237,7 +237,11 @@ static const struct {
 	{SSE_CHAT, "data:{\"choices\":[{\"text\":\"\",\"finish_reason\":\"stop\"}]}\r\n\r\n",
 		SSE_FINISH},
 	{SSE_CHAT, "data: {\"choices\":[{\"finish_reason\":\"stop\"}]}", SSE_FINISH},
-	{SSE_CHAT, CHUNK("{\"finish_reason\":null},{\"finish_reason\":\"stop\"}"), SSE_FINISH},
+	{SSE_CHAT, CHUNK("{\"finish_reason\":\"length\"},{\"finish_reason\":\"stop\"}"),
+		SSE_FINISH},
+	/* one choice still goes on: an end here would cut it off */
+	{SSE_CHAT, CHUNK("{\"finish_reason\":null},{\"finish_reason\":\"stop\"}"), SSE_ORDINARY},
+	{SSE_CHAT, CHUNK("{\"finish_reason\":\"stop\"},{\"finish_reason\":null}"), SSE_ORDINARY},
 	{SSE_CHAT, "id: 1\ndata: {\"finish_reason\":\"stop\"}\nevent: message\n\n", SSE_FINISH},
 	{SSE_CHAT, "data: {\"finish_reason\":\"stop\"}\ndata: [DONE]\n\n", SSE_TERMINAL},
 	/* words of the model that look like it */

@@ -29,6 +29,10 @@ static void knows_the_security_fixes(void)
 		{V2_1_12, "2.1.12-stable-8ubuntu3", LIBEVENT_UNKNOWN},
 		{V2_1_12, "2.1.12-stable-10ubuntu0.1", LIBEVENT_UNKNOWN},
 		{V2_1_12, "2.1.12-9.fc40", LIBEVENT_UNKNOWN},
+		/* nor is it known what a later revision, or another release's update, has */
+		{V2_1_12, "2.1.12-stable-11", LIBEVENT_UNKNOWN},
+		{V2_1_12, "2.1.12-stable-8.1", LIBEVENT_UNKNOWN},
+		{V2_1_12, "2.1.12-stable-1+deb11u1", LIBEVENT_UNKNOWN},
 		{V2_1_12, "", LIBEVENT_UNKNOWN},
 		{V2_1_12, NULL, LIBEVENT_UNKNOWN},
 		{V2_1_13 - 1, NULL, LIBEVENT_UNKNOWN},
