@@ -12,8 +12,22 @@
 #define DPKG_STATUS    "/var/lib/dpkg/status"
 #define PACKAGE_PREFIX "libevent-2.1-7" /* trixie and later: libevent-2.1-7t64 */
 
-/* Debian's own packages: 2.1.12-stable-8 lacks them, 2.1.12-stable-8+deb12u1 has them. Others'
- * numbering is not known here. */
+/* Debian's own packages before the fixes: 2.1.12-stable-1, -5, -8 and -10, rebuilt (+b1) or not.
+ * Others' numbering is not known here. */
+static bool is_known_to_lack(const char *package)
+{
+	static const char prefix[] = "2.1.12-stable-";
+	char *rest;
+	long revision;
+
+	if (!str_begins(package, prefix) || !ascii_is_digit(package[strlen(prefix)]))
+		return false;
+	revision = strtol(package + strlen(prefix), &rest, 10);
+	if (str_begins(rest, "+b"))
+		rest += strlen("+b") + strspn(rest + strlen("+b"), "0123456789");
+	return *rest == '\0' && (revision == 1 || revision == 5 || revision == 8 || revision == 10);
+}
+
 enum libevent_fixes libevent_fixes(unsigned number, const char *package)
 {
 	if (number >= FIXED_NUMBER)
@@ -22,10 +36,7 @@ enum libevent_fixes libevent_fixes(unsigned number, const char *package)
 		return LIBEVENT_UNKNOWN;
 	if (strstr(package, "+deb12u") || strstr(package, "+deb13u"))
 		return LIBEVENT_FIXED;
-	if (str_begins(package, "2.1.12-stable-8") || str_begins(package, "2.1.12-stable-1") ||
-		str_begins(package, "2.1.12-stable-5"))
-		return strstr(package, "ubuntu") ? LIBEVENT_UNKNOWN : LIBEVENT_LACKS;
-	return LIBEVENT_UNKNOWN;
+	return is_known_to_lack(package) ? LIBEVENT_LACKS : LIBEVENT_UNKNOWN;
 }
 
 /* The version of the installed package, to be freed; NULL: none, or no dpkg here. */

@@ -389,3 +389,93 @@ bool json_peek_true(const struct json_peek *peek, const char *key)
 	return value && value->type == JSON_LITERAL && value->whole &&
 	       str_same(value->text, "true");
 }
+
+/* ---- Walk */
+
+static size_t skip_space(const char *text, size_t len, size_t at)
+{
+	while (at < len && is_space(text[at]))
+		at++;
+	return at;
+}
+
+/* Behind the string that begins here; beyond `len` if it does not end. */
+static size_t skip_string(const char *text, size_t len, size_t at)
+{
+	for (at++; at < len && text[at] != '"'; at++)
+		at += text[at] == '\\';
+	return at + 1;
+}
+
+/* Behind the value that begins here; beyond `len` if it does not end. */
+static size_t skip_value(const char *text, size_t len, size_t at)
+{
+	size_t depth = 0;
+
+	while (at < len) {
+		if (text[at] == '"') {
+			at = skip_string(text, len, at);
+		} else if (depth == 0 && (is_space(text[at]) || strchr(",]}", text[at]))) {
+			return at;
+		} else {
+			depth += text[at] == '{' || text[at] == '[';
+			depth -= text[at] == '}' || text[at] == ']';
+			at++;
+		}
+		if (depth == 0 && at <= len && strchr("\"}]", text[at - 1]))
+			return at;
+	}
+	return len + 1;
+}
+
+/* Takes the value at `at`, up to what stands behind it. False if it does not end. */
+static bool take_value(
+	const char *text, size_t len, size_t *at, const char **ret_value, size_t *ret_len)
+{
+	size_t start = skip_space(text, len, *at);
+	size_t end = skip_value(text, len, start);
+
+	if (end > len || end == start)
+		return false;
+	*ret_value = text + start;
+	*ret_len = end - start;
+	*at = skip_space(text, len, end);
+	return true;
+}
+
+bool json_member(
+	const char *object, size_t len, const char *key, const char **ret_value, size_t *ret_len)
+{
+	size_t at = skip_space(object, len, 0);
+	const char *name, *value;
+	size_t name_len, value_len;
+
+	if (at >= len || object[at] != '{')
+		return false;
+	do {
+		at++;
+		if (!take_value(object, len, &at, &name, &name_len) || *name != '"' || at >= len ||
+			object[at++] != ':' || !take_value(object, len, &at, &value, &value_len))
+			return false;
+		if (str_is(name + 1, name_len - 2, key)) {
+			*ret_value = value;
+			*ret_len = value_len;
+			return true;
+		}
+	} while (at < len && object[at] == ',');
+	return false;
+}
+
+bool json_element(
+	const char *array, size_t len, size_t *cursor, const char **ret_value, size_t *ret_len)
+{
+	size_t at = *cursor ? *cursor : skip_space(array, len, 0);
+
+	if (at >= len || array[at] != (*cursor ? ',' : '['))
+		return false;
+	at++;
+	if (!take_value(array, len, &at, ret_value, ret_len))
+		return false;
+	*cursor = at;
+	return true;
+}

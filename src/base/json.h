@@ -64,3 +64,13 @@ const char *json_peek_string(const struct json_peek *peek, const char *key);
 /* Whether a wanted key is the literal `true`. */
 bool json_peek_true(const struct json_peek *peek, const char *key);
 const struct json_value *json_peek_value(const struct json_peek *peek, const char *key);
+
+/* ---- Walk: single values of a JSON text that lies whole in memory; they are given as they stand
+ * there. A text that is cut or no JSON yields none. */
+
+/* The value of an object's member, the first of that name. */
+bool json_member(
+	const char *object, size_t len, const char *key, const char **ret_value, size_t *ret_len);
+/* The elements of an array, one after another: `*cursor` begins as 0. */
+bool json_element(
+	const char *array, size_t len, size_t *cursor, const char **ret_value, size_t *ret_len);

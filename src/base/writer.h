@@ -20,7 +20,8 @@ struct writer *writer_new_file(const char *path);
 void writer_free(struct writer *writer, int flush_ms);
 /* Waits, at most so long, until what is queued has been written. */
 void writer_flush(struct writer *writer, int ms);
-/* Queues one line (`line` holds its newline); any thread; never blocks on I/O. */
+/* Queues one line (`line` holds its newline); any thread; never blocks on I/O. A line over 64 KiB
+ * is dropped and counted. */
 void writer_put(struct writer *writer, const char *line, size_t len);
 /* Reopens the file before the next line, after a log rotation; of a descriptor: nothing. */
 void writer_reopen(struct writer *writer);

@@ -5,8 +5,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* Fields of one connection that are never passed on (RFC 9110, 7.6.1), and those that a proxy
- * writes anew: framing, Host, Expect. What `Connection` names comes on top. */
+/* Fields of one connection, which are never passed on (RFC 9110, 7.6.1). What `Connection` names
+ * comes on top. */
 bool header_is_hop_by_hop(const char *name);
 
 /* Does a comma-separated list hold this token, letter case aside? */

@@ -75,8 +75,7 @@ static bool is_stale_connection(const struct retry_facts *facts)
 {
 	return facts->reused && !facts->answer_begun && !facts->replaced &&
 	       facts->error == ERROR_CONNECTION_TERMINATED &&
-	       (facts->request_class == CLASS_REPLAYABLE || !facts->sent) &&
-	       facts->now < facts->deadline;
+	       facts->request_class == CLASS_REPLAYABLE && facts->now < facts->deadline;
 }
 
 struct retry_verdict retry_decide(

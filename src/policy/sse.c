@@ -1,8 +1,12 @@
 #include "policy/sse.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/json.h"
 #include "base/str.h"
+
+enum { LAST_CHOICE = 63 };
 
 /* True if this line end ends an event. */
 static bool on_line_end(struct sse_scanner *scanner)
@@ -67,26 +71,37 @@ static const char *field_value(const char *line, size_t *len, const char *name)
 	return line + skip;
 }
 
-/* Does the JSON text hold the member `"key":"..."`? A quoted copy inside a string does not count:
- * its quotes are escaped. */
-static bool has_string_member(const char *json, size_t len, const char *quoted_key)
+static void note_choice(
+	struct sse_choices *choices, unsigned position, const char *choice, size_t len)
 {
-	const char *end = json + len;
-	const char *found = json;
-	size_t key = strlen(quoted_key);
+	const char *value;
+	size_t value_len;
+	unsigned long index = position;
 
-	while ((found = memmem(found, (size_t)(end - found), quoted_key, key))) {
-		const char *p = found + key;
+	if (json_member(choice, len, "index", &value, &value_len) && ascii_is_digit(*value))
+		index = strtoul(value, NULL, 10);
+	index = index < LAST_CHOICE ? index : LAST_CHOICE;
+	choices->seen |= UINT64_C(1) << index;
+	if (json_member(choice, len, "finish_reason", &value, &value_len) && *value == '"' &&
+		value_len > 2)
+		choices->finished |= UINT64_C(1) << index;
+}
 
-		if (found == json || found[-1] != '\\') {
-			while (p < end && (*p == ' ' || *p == ':'))
-				p++;
-			if (p < end && *p == '"')
-				return true;
-		}
-		found += key;
-	}
-	return false;
+static void note_choices(struct sse_choices *choices, const char *json, size_t len)
+{
+	const char *array, *choice;
+	size_t array_len, choice_len, cursor = 0;
+	unsigned position = 0;
+
+	if (!json_member(json, len, "choices", &array, &array_len))
+		return;
+	while (json_element(array, array_len, &cursor, &choice, &choice_len))
+		note_choice(choices, position++, choice, choice_len);
+}
+
+bool sse_choices_done(const struct sse_choices *choices)
+{
+	return choices->seen && choices->seen == choices->finished;
 }
 
 static bool names_terminal(enum sse_dialect dialect, const char *name, size_t len)
@@ -103,7 +118,8 @@ static bool names_terminal(enum sse_dialect dialect, const char *name, size_t le
 	return false;
 }
 
-enum sse_kind sse_classify(enum sse_dialect dialect, const char *event, size_t len)
+enum sse_kind sse_classify(
+	enum sse_dialect dialect, const char *event, size_t len, struct sse_choices *choices)
 {
 	const char *cursor = event, *line, *value;
 	enum sse_kind kind = SSE_ORDINARY;
@@ -118,8 +134,8 @@ enum sse_kind sse_classify(enum sse_dialect dialect, const char *event, size_t l
 		value = dialect == SSE_CHAT ? field_value(line, &value_len, "data") : NULL;
 		if (value && str_is(value, value_len, "[DONE]"))
 			kind = SSE_TERMINAL;
-		else if (value && has_string_member(value, value_len, "\"finish_reason\""))
-			kind = SSE_FINISH;
+		else if (value)
+			note_choices(choices, value, value_len);
 	}
 	return kind;
 }

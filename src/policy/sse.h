@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Finds the ends of events in a stream that comes in pieces. */
 struct sse_scanner {
@@ -29,9 +30,18 @@ enum sse_dialect sse_dialect_of(const char *path);
 
 enum sse_kind {
 	SSE_ORDINARY,
-	SSE_FINISH,   /* a choice has its finish_reason: a clean end may follow */
 	SSE_TERMINAL, /* the stream is whole */
 };
 
-/* What a whole event is; `event` includes its empty line. */
-enum sse_kind sse_classify(enum sse_dialect dialect, const char *event, size_t len);
+/* The choices of a chat stream by their index; those from 63 on are one. */
+struct sse_choices {
+	uint64_t seen, finished;
+};
+
+/* Has every choice seen had its finish_reason? Then a clean end is one, also without [DONE]. */
+bool sse_choices_done(const struct sse_choices *choices);
+
+/* What a whole event is; `event` includes its empty line. `choices` (zeroed at the stream's
+ * beginning) keeps what earlier events said. */
+enum sse_kind sse_classify(
+	enum sse_dialect dialect, const char *event, size_t len, struct sse_choices *choices);

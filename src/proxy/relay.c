@@ -22,10 +22,10 @@ static void pass_on(struct relay *relay, struct evbuffer *piece)
 
 static void note_event(struct relay *relay, const char *event, size_t len)
 {
-	enum sse_kind kind =
-		relay->torn ? relay->torn_kind : sse_classify(relay->dialect, event, len);
+	enum sse_kind kind = relay->torn
+				     ? relay->torn_kind
+				     : sse_classify(relay->dialect, event, len, &relay->choices);
 
-	relay->finished |= kind == SSE_FINISH;
 	relay->terminated |= kind == SSE_TERMINAL;
 	relay->torn = false;
 }
@@ -56,8 +56,8 @@ static void tear(struct relay *relay)
 	size_t len = evbuffer_get_length(relay->pending);
 
 	if (!relay->torn)
-		relay->torn_kind = sse_classify(
-			relay->dialect, (const char *)evbuffer_pullup(relay->pending, -1), len);
+		relay->torn_kind = sse_classify(relay->dialect,
+			(const char *)evbuffer_pullup(relay->pending, -1), len, &relay->choices);
 	relay->torn = true;
 }
 
@@ -121,7 +121,7 @@ static void pass_last_event(struct relay *relay)
 	if (!len)
 		return;
 	note_event(relay, event, len);
-	if (relay->terminated || relay->finished || relay->dialect == SSE_PLAIN)
+	if (relay->terminated || sse_choices_done(&relay->choices) || relay->dialect == SSE_PLAIN)
 		pass_on(relay, relay->pending);
 }
 
@@ -134,7 +134,7 @@ enum error relay_end(struct relay *relay)
 	if (!any_length && relay->passed != (uint64_t)relay->promised)
 		return ERROR_HTTP_RESPONSE_INCOMPLETE;
 	if (relay->event_stream && relay->dialect != SSE_PLAIN && !relay->terminated &&
-		!relay->finished)
+		!sse_choices_done(&relay->choices))
 		return ERROR_STREAM_TRUNCATED;
 	relay->ended = true;
 	client_end(relay->client);

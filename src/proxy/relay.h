@@ -23,11 +23,12 @@ struct relay {
 	/* of a stream: */
 	bool event_stream;
 	enum sse_dialect dialect;
+	struct sse_choices choices;
 	struct sse_scanner scanner;
-	struct evbuffer *pending;  /* the begun event */
-	bool torn;                 /* it was too large: a part of it has gone out */
-	enum sse_kind torn_kind;   /* what that part said */
-	bool finished, terminated; /* a finish_reason, the terminal event has passed */
+	struct evbuffer *pending; /* the begun event */
+	bool torn;                /* it was too large: a part of it has gone out */
+	enum sse_kind torn_kind;  /* what that part said */
+	bool terminated;          /* the terminal event has passed */
 };
 
 /* Sends status and fields (the commit point is the caller's), and what of the body is held. The

@@ -204,5 +204,23 @@ class CutAnswers(FlowTest):
                 self.check(cut, False)
 
 
+class Choices(FlowTest):
+    """Without [DONE] a clean end is one only if every choice has had its finish_reason."""
+
+    ENDS = [b'data: {"choices":[{"index":%d,"delta":{},"finish_reason":"stop"}]}\n\n' % index for index in (0, 1)]
+    BOTH = b'data: {"choices":[{"index":0,"delta":{}},{"index":1,"delta":{}}]}\n\n'
+
+    def test_all_finished_is_whole(self):
+        self.launch([sse(self.BOTH, *self.ENDS)])
+        answer = self.start_stream().read_head()
+        self.assertEqual(answer.body, self.BOTH + b"".join(self.ENDS))
+        self.assert_end(answer)
+
+    def test_one_unfinished_is_not(self):
+        self.launch([sse(self.BOTH, self.ENDS[0])])
+        self.assertIn(b"stream_truncated", self.start_stream().read_head().body)
+        self.wait_event(event="request", error="stream_truncated")
+
+
 if __name__ == "__main__":
     main()

@@ -6,6 +6,8 @@
 #include "base/str.h"
 #include "test.h"
 
+enum { SSE_FINISH = 99 }; /* of this test: the choices are done */
+
 /* ---- The scanner */
 
 /* Streams in which | stands behind each event. */
@@ -201,7 +203,7 @@ static void knows_the_dialect_of_a_path(void)
 static const struct {
 	enum sse_dialect dialect;
 	const char *event;
-	enum sse_kind want;
+	int want;
 } events[] = {
 	/* chat and completions */
 	{SSE_CHAT, "data: [DONE]\n\n", SSE_TERMINAL},
@@ -242,7 +244,8 @@ static const struct {
 	/* one choice still goes on: an end here would cut it off */
 	{SSE_CHAT, CHUNK("{\"finish_reason\":null},{\"finish_reason\":\"stop\"}"), SSE_ORDINARY},
 	{SSE_CHAT, CHUNK("{\"finish_reason\":\"stop\"},{\"finish_reason\":null}"), SSE_ORDINARY},
-	{SSE_CHAT, "id: 1\ndata: {\"finish_reason\":\"stop\"}\nevent: message\n\n", SSE_FINISH},
+	{SSE_CHAT, "id: 1\ndata: {\"choices\":[{\"finish_reason\":\"stop\"}]}\nevent: message\n\n",
+		SSE_FINISH},
 	{SSE_CHAT, "data: {\"finish_reason\":\"stop\"}\ndata: [DONE]\n\n", SSE_TERMINAL},
 	/* words of the model that look like it */
 	{SSE_CHAT, CHUNK("{\"delta\":{\"content\":\"\\\"finish_reason\\\":\\\"stop\\\"\"}}"),
@@ -299,6 +302,40 @@ static const struct {
 	{SSE_PLAIN, "data: {\"finish_reason\":\"stop\"}\n\n", SSE_ORDINARY},
 };
 
+/* Of the first event of a stream: terminal, or all of its choices finished, or neither. */
+static int classify(enum sse_dialect dialect, const char *event, size_t len)
+{
+	struct sse_choices choices = {0, 0};
+	enum sse_kind kind = sse_classify(dialect, event, len, &choices);
+
+	return kind == SSE_ORDINARY && sse_choices_done(&choices) ? SSE_FINISH : (int)kind;
+}
+
+/* Each choice needs its own finish_reason, whichever event brings it. */
+static void choices_finish_one_by_one(void)
+{
+	static const struct {
+		const char *event;
+		bool done;
+	} rows[] = {
+		{"data: {\"choices\":[{\"index\":0,\"delta\":{}}]}\n\n", false},
+		{"data: {\"choices\":[{\"index\":1,\"delta\":{}}]}\n\n", false},
+		{"data: {\"choices\":[{\"index\":0,\"finish_reason\":\"stop\"}]}\n\n", false},
+		{": a comment\n\n", false},
+		{"data: {\"choices\":[{\"index\":1,\"finish_reason\":\"length\"}]}\n\n", true},
+		{": a comment\n\n", true},
+		{"data: {\"choices\":[],\"usage\":{}}\n\n", true},
+		{"data: {\"choices\":[{\"index\":70,\"delta\":{}}]}\n\n", false},
+	};
+	struct sse_choices choices = {0, 0};
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		ROW("event %zu", i);
+		sse_classify(SSE_CHAT, rows[i].event, strlen(rows[i].event), &choices);
+		CHECK_INT(sse_choices_done(&choices), rows[i].done);
+	}
+}
+
 static void classifies(void)
 {
 	for (size_t i = 0; i < COUNT_OF(events); i++) {
@@ -307,7 +344,7 @@ static void classifies(void)
 
 		ROW("dialect %d, %s", events[i].dialect, events[i].event);
 		memcpy(exact, events[i].event, len);
-		CHECK_INT(sse_classify(events[i].dialect, exact, len), events[i].want);
+		CHECK_INT(classify(events[i].dialect, exact, len), events[i].want);
 	}
 }
 
@@ -319,14 +356,16 @@ static void a_beginning_is_not_terminal(void)
 
 	for (size_t len = 0; len < strlen("event: message_stop"); len++) {
 		ROW("%zu bytes", len);
-		CHECK_INT(sse_classify(SSE_MESSAGES, event, len), SSE_ORDINARY);
+		CHECK_INT(sse_classify(SSE_MESSAGES, event, len, &(struct sse_choices){0, 0}),
+			SSE_ORDINARY);
 	}
 	for (size_t len = 0; len < strlen("data: [DONE]"); len++) {
 		ROW("%zu bytes", len);
-		CHECK_INT(sse_classify(SSE_CHAT, done, len), SSE_ORDINARY);
+		CHECK_INT(sse_classify(SSE_CHAT, done, len, &(struct sse_choices){0, 0}),
+			SSE_ORDINARY);
 	}
 }
 
 TEST_MAIN(TEST(finds_the_ends_of_events), TEST(finds_them_however_the_stream_is_cut),
-	TEST(a_long_event_is_one), TEST(knows_the_dialect_of_a_path), TEST(classifies),
-	TEST(a_beginning_is_not_terminal))
+	TEST(a_long_event_is_one), TEST(knows_the_dialect_of_a_path),
+	TEST(choices_finish_one_by_one), TEST(classifies), TEST(a_beginning_is_not_terminal))
