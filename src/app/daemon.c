@@ -31,8 +31,8 @@ struct daemon {
 	struct writer *stderr_writer;
 	struct event_log *log;
 	SSL_CTX **tls;
-	int listeners[DAEMON_MAX_LISTENERS];
-	struct address addresses[DAEMON_MAX_LISTENERS];
+	int listeners[WORKER_MAX_LISTENERS];
+	struct address addresses[WORKER_MAX_LISTENERS];
 	size_t listener_count;
 	struct worker **workers;
 	size_t worker_count, workers_done;
@@ -59,7 +59,7 @@ static bool open_listener(struct daemon *daemon, const char *text)
 	size_t i = daemon->listener_count;
 	int fd;
 
-	if (i == DAEMON_MAX_LISTENERS || !address_parse(text, &address)) {
+	if (i == WORKER_MAX_LISTENERS || !address_parse(text, &address)) {
 		log_error("cannot listen on %s: too many addresses", text);
 		return false;
 	}

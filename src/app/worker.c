@@ -15,6 +15,8 @@
 struct worker {
 	struct worker_setup setup;
 	pthread_t thread;
+	int listeners[WORKER_MAX_LISTENERS]; /* the server's once the thread runs */
+	size_t listener_count;
 	int wake_fd;
 	atomic_int commands; /* bits that are still to be seen by the worker */
 	size_t cut;
@@ -46,16 +48,6 @@ static void worker_on_wake(evutil_socket_t fd, short what, void *arg)
 		event_base_loopbreak(worker->base);
 }
 
-static void listen_all(struct worker *worker)
-{
-	for (size_t i = 0; i < worker->setup.listener_count; i++) {
-		int fd = fcntl(worker->setup.listeners[i], F_DUPFD_CLOEXEC, 0);
-
-		if (fd >= 0)
-			server_listen(worker->server, fd);
-	}
-}
-
 static void *worker_run(void *arg)
 {
 	struct worker *worker = arg;
@@ -76,7 +68,8 @@ static void *worker_run(void *arg)
 	wake = event_new(
 		worker->base, worker->wake_fd, EV_READ | EV_PERSIST, worker_on_wake, worker);
 	event_add(wake, NULL);
-	listen_all(worker);
+	for (size_t i = 0; i < worker->listener_count; i++)
+		server_listen(worker->server, worker->listeners[i]);
 	event_base_dispatch(worker->base);
 	event_free(wake);
 	server_free(worker->server);
@@ -85,12 +78,25 @@ static void *worker_run(void *arg)
 	return NULL;
 }
 
+/* Before the thread starts: by the time that it runs, the daemon may be draining already and the
+ * numbers of its descriptors be others'. */
+static void duplicate_listeners(struct worker *worker)
+{
+	for (size_t i = 0; i < worker->setup.listener_count; i++) {
+		int fd = fcntl(worker->setup.listeners[i], F_DUPFD_CLOEXEC, 0);
+
+		if (fd >= 0)
+			worker->listeners[worker->listener_count++] = fd;
+	}
+}
+
 struct worker *worker_start(const struct worker_setup *setup)
 {
 	struct worker *worker = xcalloc(1, sizeof(*worker));
 	char name[16];
 
 	worker->setup = *setup;
+	duplicate_listeners(worker);
 	worker->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (worker->wake_fd < 0 || pthread_create(&worker->thread, NULL, worker_run, worker) != 0) {
 		perror("andiron: cannot start a worker");

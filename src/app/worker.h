@@ -11,6 +11,8 @@
 
 struct worker;
 
+enum { WORKER_MAX_LISTENERS = 16 };
+
 enum worker_command {
 	WORKER_DRAIN = 1, /* stop accepting; end when the last exchange has ended */
 	WORKER_CUT = 2,   /* end the exchanges now */
@@ -22,7 +24,7 @@ struct worker_setup {
 	struct config *config;
 	SSL_CTX *const *tls;
 	struct event_log *log;
-	const int *listeners; /* the worker takes a duplicate of each */
+	const int *listeners; /* the worker has a duplicate of each when worker_start() returns */
 	size_t listener_count;
 	int done_fd; /* an eventfd that is told when the worker has ended */
 };

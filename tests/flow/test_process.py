@@ -27,6 +27,13 @@ class Process(FlowTest):
         self.assert_status(waiting[-1].request("GET", "/v1/models"), 200)
         self.assertNotIn("accept", self.andiron.stderr(), "libevent complains in a loop")
 
+    def test_a_signal_while_the_workers_still_start(self):
+        """Their descriptors are theirs before they run: the daemon closes its own when it drains."""
+        for _ in range(10):
+            self.launch([], {"server": {"workers": "8"}})
+            self.andiron.stop()
+            self.assertNotIn("libevent", self.andiron.stderr())
+
     def test_a_rotated_log_is_opened_again(self):
         self.launch([OK] * 2)
         self.assert_status(self.post(), 200)
