@@ -309,11 +309,6 @@ static void begin(struct reply *reply)
 	}
 }
 
-static void feed_peek(void *peek, const void *bytes, size_t len)
-{
-	json_peek_feed(peek, bytes, len);
-}
-
 static void demo_on_request(struct evhttp_request *request, void *arg)
 {
 	static const char *const keys[] = {"model", "stream", NULL};
@@ -323,8 +318,7 @@ static void demo_on_request(struct evhttp_request *request, void *arg)
 	struct json_peek peek;
 
 	(void)arg;
-	json_peek_init(&peek, keys);
-	buffer_each(evhttp_request_get_input_buffer(request), feed_peek, &peek);
+	buffer_peek_json(evhttp_request_get_input_buffer(request), &peek, keys);
 	model = json_peek_string(&peek, "model");
 	reply->model = xstrdup(model ? model : "accounts/fireworks/models/demo");
 	reply->path = xstrndup(uri, strcspn(uri, "?"));

@@ -18,3 +18,14 @@ void buffer_each(struct evbuffer *buffer, buffer_on_bytes *on_bytes, void *arg)
 		on_bytes(arg, pieces[i].iov_base, pieces[i].iov_len);
 	free(pieces);
 }
+
+static void feed_peek(void *peek, const void *bytes, size_t len)
+{
+	json_peek_feed(peek, bytes, len);
+}
+
+void buffer_peek_json(struct evbuffer *buffer, struct json_peek *peek, const char *const *keys)
+{
+	json_peek_init(peek, keys);
+	buffer_each(buffer, feed_peek, peek);
+}

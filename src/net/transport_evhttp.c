@@ -292,6 +292,7 @@ static bool transport_on_head(void *arg, struct evhttp_request *request)
 	struct transport *transport = arg;
 	struct evkeyvalq *headers = evhttp_request_get_input_headers(request);
 	int status = evhttp_request_get_response_code(request);
+	const char *wrong;
 	struct fields fields = FIELDS_NULL;
 	struct transport_head head = {
 		.status = status,
@@ -307,11 +308,11 @@ static bool transport_on_head(void *arg, struct evhttp_request *request)
 		return true;
 	}
 	transport->phase = PHASE_BODY;
-	if (misread(status, &fields)) {
+	wrong = misread(status, &fields);
+	if (wrong) {
 		struct failure failure;
 
-		failure_set(&failure, PHASE_FIRST_BYTE, ERROR_HTTP_PROTOCOL_ERROR,
-			misread(status, &fields));
+		failure_set(&failure, PHASE_FIRST_BYTE, ERROR_HTTP_PROTOCOL_ERROR, wrong);
 		fail(transport, &failure);
 	} else {
 		mend_framing(transport, request, &fields);

@@ -194,11 +194,6 @@ static void attempt_on_head(void *arg, const struct transport_head *head)
 		tell_answer(attempt);
 }
 
-static void feed_peek(void *peek, const void *bytes, size_t len)
-{
-	json_peek_feed(peek, bytes, len);
-}
-
 /* `error.code` of an OpenAI-shaped error, else the next best name in it. */
 static void read_error_code(struct answer *answer)
 {
@@ -206,8 +201,7 @@ static void read_error_code(struct answer *answer)
 	struct json_peek peek;
 	const char *found = NULL;
 
-	json_peek_init(&peek, keys);
-	buffer_each(answer->held, feed_peek, &peek);
+	buffer_peek_json(answer->held, &peek, keys);
 	for (size_t i = 0; keys[i] && !found; i++) {
 		const struct json_value *value = json_peek_value(&peek, keys[i]);
 		bool scalar = value->type == JSON_STRING || value->type == JSON_LITERAL;

@@ -270,6 +270,12 @@ static void exchange_try(struct exchange *exchange)
 		attempt_start(server_base(exchange->server), &attempt, &attempt_handler, exchange);
 }
 
+/* The line of an attempt behind which none follows; what the client got of it has gone out. */
+static void log_broken(const struct exchange *exchange)
+{
+	record_log_attempt(&exchange->record, exchange->attempt, exchange->record.status, NULL, -1);
+}
+
 /* The answer has begun and cannot be finished: the client is told so in the only ways left. */
 static void break_off(struct exchange *exchange)
 {
@@ -288,7 +294,7 @@ static void end_answer(struct exchange *exchange)
 	if (error == ERROR_NONE)
 		return;
 	failure_set(&exchange->record.failure, PHASE_BODY, error, "");
-	record_log_attempt(&exchange->record, exchange->attempt, exchange->record.status, NULL, -1);
+	log_broken(exchange);
 	break_off(exchange);
 }
 
@@ -370,8 +376,7 @@ static void exchange_on_failure(void *arg, const struct failure *failure)
 	exchange->record.failure = *failure;
 	if (relaying) {
 		exchange->record.reason = RETRY_REASON_FINAL;
-		record_log_attempt(
-			&exchange->record, exchange->attempt, exchange->record.status, NULL, -1);
+		log_broken(exchange);
 		break_off(exchange);
 		return;
 	}
@@ -405,8 +410,7 @@ static void exchange_on_gone(void *arg, const char *detail)
 	if (exchange->attempt && !exchange->relay.ended) {
 		record_facts(&exchange->record, exchange->attempt,
 			attempt_facts(exchange->attempt)->answer_begun);
-		record_log_attempt(
-			&exchange->record, exchange->attempt, exchange->record.status, NULL, -1);
+		log_broken(exchange);
 	}
 	finish(exchange);
 }

@@ -172,11 +172,6 @@ static bool map_target(struct request *request, const char *target, const char *
 	return true;
 }
 
-static void feed_peek(void *peek, const void *bytes, size_t len)
-{
-	json_peek_feed(peek, bytes, len);
-}
-
 static void read_body(struct request *request, struct evhttp_request *from)
 {
 	static const char *const keys[] = {"model", "stream", NULL};
@@ -186,8 +181,7 @@ static void read_body(struct request *request, struct evhttp_request *from)
 	if (!request->body)
 		abort();
 	evbuffer_add_buffer(request->body, evhttp_request_get_input_buffer(from));
-	json_peek_init(&peek, keys);
-	buffer_each(request->body, feed_peek, &peek);
+	buffer_peek_json(request->body, &peek, keys);
 	if (json_peek_string(&peek, "model"))
 		request->model = xstrdup(json_peek_string(&peek, "model"));
 	request->stream = json_peek_true(&peek, "stream");
