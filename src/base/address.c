@@ -75,6 +75,11 @@ bool address_from_sockaddr(const struct sockaddr *sockaddr, struct address *ret)
 	return true;
 }
 
+bool address_same(const struct address *a, const struct address *b)
+{
+	return a->len == b->len && memcmp(&a->any, &b->any, a->len) == 0;
+}
+
 bool address_is_loopback(const struct address *address)
 {
 	if (address->any.sa_family == AF_INET)

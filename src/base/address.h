@@ -23,6 +23,7 @@ bool address_parse(const char *text, struct address *ret);
 /* An IP literal, IPv6 without brackets, and a port. False if the host is none. */
 bool address_from_ip(const char *ip, unsigned short port, struct address *ret);
 bool address_from_sockaddr(const struct sockaddr *sockaddr, struct address *ret);
+bool address_same(const struct address *a, const struct address *b);
 bool address_is_loopback(const struct address *address);
 unsigned short address_port(const struct address *address);
 /* `size` at least ADDRESS_TEXT_SIZE for both. An IPv4-mapped IPv6 address reads as IPv4. */

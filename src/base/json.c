@@ -159,23 +159,25 @@ static void keep_byte(struct json_peek *peek, char c)
 	}
 }
 
+/* As UTF-8, in one to four bytes; how many. */
+static size_t encode_code_point(unsigned code, char ret[4])
+{
+	static const unsigned char heads[] = {0, 0, 0xc0, 0xe0, 0xf0};
+	size_t len = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+
+	for (size_t i = len; i-- > 1; code >>= 6)
+		ret[i] = (char)(0x80 | (code & 0x3f));
+	ret[0] = (char)(heads[len] | code);
+	return len;
+}
+
 static void keep_code_point(struct json_peek *peek, unsigned code)
 {
-	if (code < 0x80) {
-		keep_byte(peek, (char)code);
-	} else if (code < 0x800) {
-		keep_byte(peek, (char)(0xc0 | code >> 6));
-		keep_byte(peek, (char)(0x80 | (code & 0x3f)));
-	} else if (code < 0x10000) {
-		keep_byte(peek, (char)(0xe0 | code >> 12));
-		keep_byte(peek, (char)(0x80 | (code >> 6 & 0x3f)));
-		keep_byte(peek, (char)(0x80 | (code & 0x3f)));
-	} else {
-		keep_byte(peek, (char)(0xf0 | code >> 18));
-		keep_byte(peek, (char)(0x80 | (code >> 12 & 0x3f)));
-		keep_byte(peek, (char)(0x80 | (code >> 6 & 0x3f)));
-		keep_byte(peek, (char)(0x80 | (code & 0x3f)));
-	}
+	char bytes[4];
+	size_t len = encode_code_point(code, bytes);
+
+	for (size_t i = 0; i < len; i++)
+		keep_byte(peek, bytes[i]);
 }
 
 /* A high surrogate whose other half did not come. */
@@ -188,15 +190,14 @@ static void end_surrogate(struct json_peek *peek)
 
 static void on_unicode_digit(struct json_peek *peek, char c)
 {
-	char lower = ascii_lower(c);
-	unsigned digit = ascii_is_digit(c) ? (unsigned)(c - '0') : (unsigned)(lower - 'a' + 10);
+	int digit = ascii_hex_digit(c);
 	unsigned code;
 
-	if (!ascii_is_digit(c) && (lower < 'a' || lower > 'f')) {
+	if (digit < 0) {
 		peek->failed = true;
 		return;
 	}
-	peek->unicode = peek->unicode << 4 | digit;
+	peek->unicode = peek->unicode << 4 | (unsigned)digit;
 	if (--peek->unicode_digits)
 		return;
 	code = peek->unicode;
@@ -211,18 +212,24 @@ static void on_unicode_digit(struct json_peek *peek, char c)
 		keep_code_point(peek, code >= 0xdc00 && code < 0xe000 ? 0xfffd : code);
 }
 
-static void on_escaped(struct json_peek *peek, char c)
+/* What a backslash before this byte makes of it; \u aside. */
+static char unescaped(char c)
 {
 	static const char from[] = "bfnrt", to[] = "\b\f\n\r\t";
 	const char *found = strchr(from, c);
 
+	return found && c ? to[found - from] : c;
+}
+
+static void on_escaped(struct json_peek *peek, char c)
+{
 	peek->escaped = false;
 	if (c == 'u') {
 		peek->unicode_digits = 4;
 		peek->unicode = 0;
 	} else {
 		end_surrogate(peek);
-		keep_byte(peek, found && c ? to[found - from] : c);
+		keep_byte(peek, unescaped(c));
 	}
 }
 
@@ -443,26 +450,42 @@ static bool take_value(
 	return true;
 }
 
+bool json_next_member(const char *object, size_t len, size_t *cursor, struct json_pair *ret)
+{
+	bool first = *cursor == 0;
+	size_t at = first ? skip_space(object, len, 0) : *cursor;
+	bool opens = at < len && object[at] == (first ? '{' : ',');
+	struct json_pair pair;
+
+	*cursor = len + 1; /* until it is known to go on, or to end well */
+	if (opens)
+		at = skip_space(object, len, at + 1);
+	if (opens == first && at < len && object[at] == '}')
+		*cursor = skip_space(object, len, at + 1);
+	if (!opens || !take_value(object, len, &at, &pair.key, &pair.key_len) || *pair.key != '"' ||
+		at >= len || object[at++] != ':' ||
+		!take_value(object, len, &at, &pair.value, &pair.value_len))
+		return false;
+	pair.key++; /* without its quotes */
+	pair.key_len -= 2;
+	*ret = pair;
+	*cursor = at;
+	return true;
+}
+
 bool json_member(
 	const char *object, size_t len, const char *key, const char **ret_value, size_t *ret_len)
 {
-	size_t at = skip_space(object, len, 0);
-	const char *name, *value;
-	size_t name_len, value_len;
+	size_t cursor = 0;
+	struct json_pair pair;
 
-	if (at >= len || object[at] != '{')
-		return false;
-	do {
-		at++;
-		if (!take_value(object, len, &at, &name, &name_len) || *name != '"' || at >= len ||
-			object[at++] != ':' || !take_value(object, len, &at, &value, &value_len))
-			return false;
-		if (str_is(name + 1, name_len - 2, key)) {
-			*ret_value = value;
-			*ret_len = value_len;
+	while (json_next_member(object, len, &cursor, &pair)) {
+		if (str_is(pair.key, pair.key_len, key)) {
+			*ret_value = pair.value;
+			*ret_len = pair.value_len;
 			return true;
 		}
-	} while (at < len && object[at] == ',');
+	}
 	return false;
 }
 
@@ -477,5 +500,79 @@ bool json_element(
 	if (!take_value(array, len, &at, ret_value, ret_len))
 		return false;
 	*cursor = at;
+	return true;
+}
+
+/* The four digits behind \u; beyond Unicode if they are none. The closing quote ends them, too. */
+static unsigned code_unit(const char *digits)
+{
+	unsigned unit = 0;
+
+	for (int i = 0; i < 4; i++, digits++) {
+		if (ascii_hex_digit(*digits) < 0)
+			return UINT32_MAX;
+		unit = unit << 4 | (unsigned)ascii_hex_digit(*digits);
+	}
+	return unit;
+}
+
+/* The character of the \u that `*cursor` stands behind; takes both halves of a pair. */
+static unsigned take_unicode(const char **cursor, const char *end)
+{
+	unsigned unit = code_unit(*cursor), low;
+
+	if (unit == UINT32_MAX)
+		return 0xfffd;
+	*cursor += 4;
+	if (unit < 0xd800 || unit >= 0xe000)
+		return unit ? unit : 0xfffd;
+	if (unit >= 0xdc00 || end - *cursor < 2 || memcmp(*cursor, "\\u", 2) != 0)
+		return 0xfffd;
+	low = code_unit(*cursor + 2);
+	if (low < 0xdc00 || low >= 0xe000)
+		return 0xfffd;
+	*cursor += 6;
+	return 0x10000 + ((unit - 0xd800) << 10) + (low - 0xdc00);
+}
+
+/* The next character of a string, as UTF-8; how many bytes it has. */
+static size_t take_character(const char **cursor, const char *end, char ret[4])
+{
+	const char *p = *cursor;
+	size_t len = utf8_sequence((const unsigned char *)p, (size_t)(end - p));
+
+	if (len > 0) {
+		memcpy(ret, p, len);
+		*cursor += len;
+		return len;
+	}
+	*cursor += 1;
+	if (*p != '\\' || *cursor == end)
+		return encode_code_point(*p & 0x80 || !*p ? 0xfffd : (unsigned)*p, ret);
+	*cursor += 1;
+	if (p[1] == 'u')
+		return encode_code_point(take_unicode(cursor, end), ret);
+	return encode_code_point(p[1] & 0x80 || !p[1] ? 0xfffd : (unsigned)unescaped(p[1]), ret);
+}
+
+bool json_unquote(const char *value, size_t len, char *ret, size_t size)
+{
+	const char *cursor, *end;
+	char character[4];
+	size_t used = 0;
+
+	if (len < 2 || value[0] != '"' || value[len - 1] != '"')
+		return false;
+	cursor = value + 1;
+	end = value + len - 1;
+	while (cursor < end) {
+		size_t more = take_character(&cursor, end, character);
+
+		if (used + more >= size)
+			break;
+		memcpy(ret + used, character, more);
+		used += more;
+	}
+	ret[used] = '\0';
 	return true;
 }

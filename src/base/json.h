@@ -71,6 +71,19 @@ const struct json_value *json_peek_value(const struct json_peek *peek, const cha
 /* The value of an object's member, the first of that name. */
 bool json_member(
 	const char *object, size_t len, const char *key, const char **ret_value, size_t *ret_len);
+
+struct json_pair {
+	const char *key, *value; /* the key without its quotes, both as they stand there */
+	size_t key_len, value_len;
+};
+
+/* The members of an object, one after another: `*cursor` begins as 0. After the last one it is
+ * behind the object and the blanks that follow it; beyond `len` where the object breaks off or
+ * never was one. */
+bool json_next_member(const char *object, size_t len, size_t *cursor, struct json_pair *ret);
 /* The elements of an array, one after another: `*cursor` begins as 0. */
 bool json_element(
 	const char *array, size_t len, size_t *cursor, const char **ret_value, size_t *ret_len);
+/* The text of a string that the walk has given, quotes included: unescaped, and cut behind a whole
+ * character where it is too long. What is no UTF-8, or a NUL, becomes U+FFFD. False: no string. */
+bool json_unquote(const char *value, size_t len, char *ret, size_t size);

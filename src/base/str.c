@@ -103,6 +103,15 @@ bool ascii_is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
+int ascii_hex_digit(char c)
+{
+	char lower = ascii_lower(c);
+
+	if (ascii_is_digit(c))
+		return c - '0';
+	return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
 bool str_same(const char *a, const char *b)
 {
 	return strcmp(a, b) == 0;

@@ -34,6 +34,8 @@ void str_addv(struct str *str, const char *format, va_list args)
 char ascii_lower(char c);
 bool ascii_is_alpha(char c);
 bool ascii_is_digit(char c);
+/* What a hexadecimal digit stands for; -1: it is none. */
+int ascii_hex_digit(char c);
 bool str_same(const char *a, const char *b);
 bool str_same_nocase(const char *a, const char *b);
 /* Is `text`, of `len` bytes, this word? */

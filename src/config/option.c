@@ -12,7 +12,7 @@ static const char *const auto_words[] = {"auto", NULL};
 static const char *const off_words[] = {"off", NULL};
 static const char *const bool_words[] = {"off", "on", NULL};
 static const char *const log_format_names[] = {"auto", "json", "text", NULL};
-static const char *const transport_names[] = {"evhttp", NULL};
+static const char *const transport_names[] = {"native", "evhttp", NULL};
 
 #define STATE_BUILT true
 #define STATE_LATER false

@@ -95,6 +95,7 @@ struct route_options {
 #include "config/options.def"
 };
 
+enum transport_kind { TRANSPORT_NATIVE, TRANSPORT_EVHTTP };
 enum log_format { LOG_FORMAT_AUTO, LOG_FORMAT_JSON, LOG_FORMAT_TEXT };
 
 const struct config_option *option_find(const struct option_table *table, const char *key);

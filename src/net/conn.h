@@ -59,11 +59,5 @@ void conn_resume(struct conn *conn);
 /* The answer was framed by the end of the connection, or said so: it carries no other request. */
 void conn_set_last(struct conn *conn);
 
-/* ---- For the pool: its list and its clock. */
-
-struct conn_link {
-	struct conn *newer, *older;
-	msec_t since;
-};
-
-struct conn_link *conn_link(struct conn *conn);
+/* A waiting connection of the pool, or NULL (pool_acquire()). */
+struct conn *conn_acquire(struct pool *pool, msec_t max_idle_ms);

@@ -13,6 +13,7 @@
 
 #include "base/mem.h"
 #include "net/pool.h"
+#include "net/socket.h"
 #include "net/timer.h"
 
 enum {
@@ -33,9 +34,9 @@ enum conn_state {
 };
 
 struct conn {
+	struct pooled waiting; /* first: the pool hands this back */
 	enum conn_state state;
 	struct pool *pool;
-	struct conn_link link;
 	struct address address;
 	struct evhttp_connection *evcon;
 	struct bufferevent *bev;
@@ -151,7 +152,7 @@ static void conn_on_close(struct evhttp_connection *evcon, void *arg)
 		ERR_clear_error();
 	}
 	if (conn->state == CONN_WAITING) {
-		pool_forget(conn->pool, conn);
+		pool_forget(conn->pool, &conn->waiting);
 		conn_doom(conn); /* freeing it here is a use after free in evhttp */
 	}
 }
@@ -240,12 +241,17 @@ static void conn_on_done(struct evhttp_request *request, void *arg)
 		conn_doom(conn);
 	} else {
 		conn_enter(conn, CONN_WAITING);
-		pool_release(conn->pool, conn);
+		pool_release(conn->pool, &conn->waiting);
 	}
 	user->on_end(conn->arg);
 }
 
 /* ---- Life. */
+
+static void close_waiting(struct pooled *waiting)
+{
+	conn_free((struct conn *)waiting);
+}
 
 struct conn *conn_new(struct pool *pool, const struct address *address)
 {
@@ -253,6 +259,7 @@ struct conn *conn_new(struct pool *pool, const struct address *address)
 	struct event_base *base = pool_base(pool);
 	char ip[ADDRESS_TEXT_SIZE];
 
+	conn->waiting.close = close_waiting;
 	conn->pool = pool;
 	conn->address = *address;
 	conn->ssl = pool_new_ssl(pool);
@@ -301,24 +308,6 @@ struct evhttp_request *conn_new_request(struct conn *conn)
 	return request;
 }
 
-/* A live connection notices a dead peer, and small requests are not held back. */
-static void set_socket_options(evutil_socket_t fd)
-{
-	static const struct {
-		int level, name, value;
-	} options[] = {
-		{IPPROTO_TCP, TCP_NODELAY, 1},
-		{SOL_SOCKET, SO_KEEPALIVE, 1},
-		{IPPROTO_TCP, TCP_KEEPIDLE, 30},
-		{IPPROTO_TCP, TCP_KEEPINTVL, 10},
-		{IPPROTO_TCP, TCP_KEEPCNT, 6},
-	};
-
-	for (size_t i = 0; fd >= 0 && i < sizeof(options) / sizeof(options[0]); i++)
-		setsockopt(fd, options[i].level, options[i].name, &options[i].value,
-			sizeof(options[i].value));
-}
-
 void conn_send(struct conn *conn, const struct conn_user *user, void *arg,
 	struct evhttp_request *request, enum evhttp_cmd_type method, const char *target)
 {
@@ -337,7 +326,7 @@ void conn_send(struct conn *conn, const struct conn_user *user, void *arg,
 	if (evhttp_make_request(conn->evcon, request, method, target) != 0)
 		abort(); /* only when memory or bind() fails */
 	if (!reused && conn->state == CONN_DIALLING) {
-		set_socket_options(bufferevent_getfd(conn->bev));
+		socket_set_upstream_options(bufferevent_getfd(conn->bev));
 		stand_in_front(conn);
 	}
 }
@@ -390,7 +379,7 @@ void conn_set_last(struct conn *conn)
 	conn->last = true;
 }
 
-struct conn_link *conn_link(struct conn *conn)
+struct conn *conn_acquire(struct pool *pool, msec_t max_idle_ms)
 {
-	return &conn->link;
+	return (struct conn *)pool_acquire(pool, max_idle_ms);
 }

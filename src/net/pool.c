@@ -3,28 +3,35 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
-#include "net/conn.h"
 #include "net/timer.h"
 
-enum { ADDRESSES_FRESH_MS = 30 * 1000 }; /* evdns's getaddrinfo gives no TTL */
+/* Whatever the TTL says: not a look-up for each connection, and none that is never repeated. */
+enum { MIN_FRESH_MS = 1000, MAX_FRESH_MS = 5 * 60 * 1000 };
 
 struct pool {
 	struct pool_options options;
 	char *host; /* the options' one */
 	struct tls_session session;
 	struct timer *sweep;
-	struct conn *newest, *oldest; /* waiting connections */
+	struct pooled *newest, *oldest; /* waiting connections */
+	struct pool_guest *guests;
 	struct resolver_answer answer;
-	msec_t answered;
+	msec_t answered, stale_at;
 };
 
-static void unlink_conn(struct pool *pool, struct conn *conn)
+static void unlink_pooled(struct pool *pool, struct pooled *pooled)
 {
-	struct conn_link *link = conn_link(conn);
+	*(pooled->newer ? &pooled->newer->older : &pool->newest) = pooled->older;
+	*(pooled->older ? &pooled->older->newer : &pool->oldest) = pooled->newer;
+	pooled->newer = pooled->older = NULL;
+}
 
-	*(link->newer ? &conn_link(link->newer)->older : &pool->newest) = link->older;
-	*(link->older ? &conn_link(link->older)->newer : &pool->oldest) = link->newer;
-	*link = (struct conn_link){NULL, NULL, 0};
+static void close_oldest(struct pool *pool)
+{
+	struct pooled *pooled = pool->oldest;
+
+	unlink_pooled(pool, pooled);
+	pooled->close(pooled);
 }
 
 static void pool_on_sweep(void *arg)
@@ -33,15 +40,13 @@ static void pool_on_sweep(void *arg)
 	msec_t now = clock_mono();
 
 	while (pool->oldest) {
-		struct conn *conn = pool->oldest;
-		msec_t ends = conn_link(conn)->since + pool->options.idle_ms;
+		msec_t ends = pool->oldest->since + pool->options.idle_ms;
 
 		if (ends > now) {
 			timer_start(pool->sweep, ends - now);
 			return;
 		}
-		unlink_conn(pool, conn);
-		conn_free(conn);
+		close_oldest(pool);
 	}
 }
 
@@ -59,12 +64,10 @@ void pool_free(struct pool *pool)
 {
 	if (!pool)
 		return;
-	while (pool->oldest) {
-		struct conn *conn = pool->oldest;
-
-		unlink_conn(pool, conn);
-		conn_free(conn);
-	}
+	while (pool->guests)
+		pool->guests->leave(pool->guests);
+	while (pool->oldest)
+		close_oldest(pool);
 	timer_free(pool->sweep);
 	tls_session_fini(&pool->session);
 	free(pool->host);
@@ -76,14 +79,9 @@ struct event_base *pool_base(const struct pool *pool)
 	return pool->options.base;
 }
 
-const char *pool_host(const struct pool *pool)
+const struct transport_type *pool_transport(const struct pool *pool)
 {
-	return pool->options.host;
-}
-
-bool pool_has_tls(const struct pool *pool)
-{
-	return pool->options.tls != NULL;
+	return pool->options.transport;
 }
 
 SSL *pool_new_ssl(struct pool *pool)
@@ -101,40 +99,74 @@ struct resolver_query *pool_resolve(struct pool *pool, resolver_on_answer *on_an
 
 const struct resolver_answer *pool_addresses(const struct pool *pool, msec_t now)
 {
-	bool fresh = pool->answer.count && now - pool->answered < ADDRESSES_FRESH_MS;
+	const struct resolver_answer *answer = &pool->answer;
+	bool fresh = answer->count && now < pool->stale_at &&
+		     answer->generation == resolver_generation(pool->options.resolver);
 
-	return fresh ? &pool->answer : NULL;
+	return fresh ? answer : NULL;
 }
 
 void pool_keep_addresses(struct pool *pool, const struct resolver_answer *answer, msec_t now)
 {
+	msec_t fresh_ms = answer->fresh_ms;
+
+	if (fresh_ms < MIN_FRESH_MS)
+		fresh_ms = MIN_FRESH_MS;
+	if (fresh_ms > MAX_FRESH_MS)
+		fresh_ms = MAX_FRESH_MS;
 	pool->answer = *answer;
 	pool->answered = now;
+	pool->stale_at = now + fresh_ms;
 }
 
-struct conn *pool_acquire(struct pool *pool, msec_t max_idle_ms)
+void pool_doubt_addresses(struct pool *pool)
 {
-	struct conn *conn = pool->newest;
+	msec_t stale_at = pool->answered + MIN_FRESH_MS;
 
-	if (!conn || clock_mono() - conn_link(conn)->since > max_idle_ms)
+	if (stale_at < pool->stale_at)
+		pool->stale_at = stale_at;
+}
+
+struct pooled *pool_acquire(struct pool *pool, msec_t max_idle_ms)
+{
+	struct pooled *pooled = pool->newest;
+
+	if (!pooled || clock_mono() - pooled->since > max_idle_ms)
 		return NULL;
-	unlink_conn(pool, conn);
-	return conn;
+	unlink_pooled(pool, pooled);
+	return pooled;
 }
 
-void pool_release(struct pool *pool, struct conn *conn)
+void pool_release(struct pool *pool, struct pooled *pooled)
 {
-	struct conn_link *link = conn_link(conn);
-
-	link->since = clock_mono();
-	link->older = pool->newest;
-	*(pool->newest ? &conn_link(pool->newest)->newer : &pool->oldest) = conn;
-	pool->newest = conn;
-	if (pool->oldest == conn)
+	pooled->since = clock_mono();
+	pooled->older = pool->newest;
+	*(pool->newest ? &pool->newest->newer : &pool->oldest) = pooled;
+	pool->newest = pooled;
+	if (pool->oldest == pooled)
 		timer_start(pool->sweep, pool->options.idle_ms);
 }
 
-void pool_forget(struct pool *pool, struct conn *conn)
+void pool_forget(struct pool *pool, struct pooled *pooled)
 {
-	unlink_conn(pool, conn);
+	unlink_pooled(pool, pooled);
+}
+
+void pool_add_guest(struct pool *pool, struct pool_guest *guest)
+{
+	guest->next = pool->guests;
+	guest->previous = &pool->guests;
+	if (guest->next)
+		guest->next->previous = &guest->next;
+	pool->guests = guest;
+}
+
+void pool_remove_guest(struct pool_guest *guest)
+{
+	if (!guest->previous)
+		return;
+	*guest->previous = guest->next;
+	if (guest->next)
+		guest->next->previous = guest->previous;
+	guest->previous = NULL;
 }

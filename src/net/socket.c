@@ -1,8 +1,13 @@
 #include "net/socket.h"
 
+#include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <stddef.h>
 #include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/address.h"
 
 void socket_set_nodelay(int fd)
 {
@@ -16,4 +21,41 @@ void socket_reset(int fd)
 	struct sockaddr nobody = {.sa_family = AF_UNSPEC};
 
 	(void)connect(fd, &nobody, sizeof(nobody));
+}
+
+void socket_set_upstream_options(int fd)
+{
+	static const struct {
+		int level, name, value;
+	} options[] = {
+		{IPPROTO_TCP, TCP_NODELAY, 1},
+		{SOL_SOCKET, SO_KEEPALIVE, 1},
+		{IPPROTO_TCP, TCP_KEEPIDLE, 30},
+		{IPPROTO_TCP, TCP_KEEPINTVL, 10},
+		{IPPROTO_TCP, TCP_KEEPCNT, 6},
+	};
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++)
+		setsockopt(fd, options[i].level, options[i].name, &options[i].value,
+			sizeof(options[i].value));
+}
+
+bool socket_has_ended(int fd)
+{
+	char byte;
+	ssize_t got = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+
+	return got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+}
+
+int socket_route_errno(const struct address *address)
+{
+	int fd = socket(address->any.sa_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int error_number;
+
+	if (fd < 0)
+		return errno;
+	error_number = connect(fd, &address->any, address->len) == 0 ? 0 : errno;
+	close(fd);
+	return error_number;
 }

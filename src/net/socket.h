@@ -1,6 +1,10 @@
 #pragma once
 
-/* What is done to connected TCP sockets by hand, behind libevent's back. */
+/* What is done with sockets by hand, behind libevent's back. */
+
+#include <stdbool.h>
+
+struct address;
 
 /* An event or a small request must not wait for an ACK. */
 void socket_set_nodelay(int fd);
@@ -8,3 +12,10 @@ void socket_set_nodelay(int fd);
  * hear of it at once: close() after everything was read sends a FIN, and SO_LINGER comes after
  * the FIN that evhttp sends. libevent sees the end of the socket in its next turn. */
 void socket_reset(int fd);
+/* A connection to an upstream: small requests are not held back, and a dead peer is noticed. */
+void socket_set_upstream_options(int fd);
+/* Has the peer ended this connection, as far as the kernel knows? */
+bool socket_has_ended(int fd);
+/* Why no datagram can be sent to the address (ENETUNREACH, EMFILE, ...); 0 if the kernel has a
+ * route. Sends nothing. */
+int socket_route_errno(const struct address *address);

@@ -13,6 +13,11 @@
 struct evbuffer;
 struct pool;
 struct transport;
+struct transport_type;
+
+/* Our own HTTP over a dialled connection, and libevent's client within its limits
+ * (docs/decisions/0001-transport-evhttp.md); each pool has one of them. */
+extern const struct transport_type transport_native, transport_evhttp;
 
 struct transport_request {
 	const char *method;
@@ -37,7 +42,7 @@ struct transport_facts {
 };
 
 /* Callbacks come from the loop, never inside transport_start(), and none after on_end, on_failure
- * or transport_cancel(), which may be called inside any of them. */
+ * or transport_cancel() or transport_finish(), which may be called inside any of them. */
 struct transport_handler {
 	/* A phase has begun, or bytes have moved within it. */
 	void (*on_progress)(void *arg, enum phase phase);
@@ -56,6 +61,9 @@ struct transport *transport_start(struct pool *pool, const struct transport_requ
 	const struct transport_handler *handler, void *arg);
 /* Closes the connection; the transport is gone. */
 void transport_cancel(struct transport *transport);
+/* The caller has all that it wants. What is left of the answer may still come for a moment, so
+ * that the connection can be kept; the transport is gone for the caller. */
+void transport_finish(struct transport *transport);
 /* Stops and goes on reading the body: backpressure. */
 void transport_pause(struct transport *transport);
 void transport_resume(struct transport *transport);

@@ -17,9 +17,11 @@
 #include "net/conn.h"
 #include "net/pool.h"
 #include "net/timer.h"
+#include "net/transport_type.h"
 #include "policy/header.h"
 
-struct transport {
+struct evhttp_transport {
+	struct transport transport;
 	struct pool *pool;
 	const struct transport_handler *handler; /* NULL: ended, freed in the next turn */
 	void *arg;
@@ -30,20 +32,19 @@ struct transport {
 	struct resolver_answer addresses;
 	size_t tried;
 	struct conn *conn;
-	struct transport_facts facts;
 	msec_t phase_began;
 };
 
 static const struct conn_user conn_user;
 
-static void transport_free(struct transport *transport)
+static void transport_free(struct evhttp_transport *transport)
 {
 	timer_free(transport->timer);
 	free(transport);
 }
 
 /* No callback after this; what still runs below is let go. */
-static const struct transport_handler *end(struct transport *transport)
+static const struct transport_handler *end(struct evhttp_transport *transport)
 {
 	const struct transport_handler *handler = transport->handler;
 
@@ -58,19 +59,19 @@ static const struct transport_handler *end(struct transport *transport)
 	return handler;
 }
 
-static void fail(struct transport *transport, const struct failure *failure)
+static void fail(struct evhttp_transport *transport, const struct failure *failure)
 {
 	end(transport)->on_failure(transport->arg, failure);
 }
 
-static void progress(struct transport *transport, enum phase phase)
+static void progress(struct evhttp_transport *transport, enum phase phase)
 {
 	transport->phase = phase;
 	transport->handler->on_progress(transport->arg, phase);
 }
 
 /* The time since the last phase began; the next one begins now. */
-static msec_t lap(struct transport *transport)
+static msec_t lap(struct evhttp_transport *transport)
 {
 	msec_t now = clock_mono();
 	msec_t took = now - transport->phase_began;
@@ -101,7 +102,7 @@ static enum evhttp_cmd_type evhttp_method(const char *method)
 	abort(); /* the server side lets no other method in */
 }
 
-static void send_on(struct transport *transport, struct conn *conn)
+static void send_on(struct evhttp_transport *transport, struct conn *conn)
 {
 	struct evhttp_request *request = conn_new_request(conn);
 	struct evkeyvalq *headers = evhttp_request_get_output_headers(request);
@@ -115,13 +116,13 @@ static void send_on(struct transport *transport, struct conn *conn)
 		    evhttp_request_get_output_buffer(request), transport->request.body) != 0)
 		abort();
 	transport->conn = conn;
-	address_render(
-		conn_address(conn), transport->facts.address, sizeof(transport->facts.address));
+	address_render(conn_address(conn), transport->transport.facts.address,
+		sizeof(transport->transport.facts.address));
 	conn_send(conn, &conn_user, transport, request, evhttp_method(transport->request.method),
 		transport->request.target);
 }
 
-static void dial_next(struct transport *transport)
+static void dial_next(struct evhttp_transport *transport)
 {
 	const struct address *address = &transport->addresses.addresses[transport->tried++];
 
@@ -129,7 +130,7 @@ static void dial_next(struct transport *transport)
 	send_on(transport, conn_new(transport->pool, address));
 }
 
-static void use_addresses(struct transport *transport, const struct resolver_answer *answer)
+static void use_addresses(struct evhttp_transport *transport, const struct resolver_answer *answer)
 {
 	transport->addresses = *answer;
 	dial_next(transport);
@@ -137,10 +138,10 @@ static void use_addresses(struct transport *transport, const struct resolver_ans
 
 static void transport_on_answer(void *arg, const struct resolver_answer *answer)
 {
-	struct transport *transport = arg;
+	struct evhttp_transport *transport = arg;
 
 	transport->query = NULL;
-	transport->facts.dns_ms = lap(transport);
+	transport->transport.facts.dns_ms = lap(transport);
 	if (!answer->count) {
 		fail(transport, &answer->failure);
 		return;
@@ -149,14 +150,14 @@ static void transport_on_answer(void *arg, const struct resolver_answer *answer)
 	use_addresses(transport, answer);
 }
 
-static void begin(struct transport *transport)
+static void begin(struct evhttp_transport *transport)
 {
-	struct conn *conn = pool_acquire(transport->pool, transport->request.max_idle_ms);
+	struct conn *conn = conn_acquire(transport->pool, transport->request.max_idle_ms);
 	const struct resolver_answer *known = pool_addresses(transport->pool, clock_mono());
 
 	transport->phase_began = clock_mono();
 	if (conn) {
-		transport->facts.reused = true;
+		transport->transport.facts.reused = true;
 		progress(transport, PHASE_WRITE);
 		send_on(transport, conn);
 	} else if (known) {
@@ -169,7 +170,7 @@ static void begin(struct transport *transport)
 
 static void transport_on_timer(void *arg)
 {
-	struct transport *transport = arg;
+	struct evhttp_transport *transport = arg;
 
 	if (transport->handler)
 		begin(transport);
@@ -177,52 +178,53 @@ static void transport_on_timer(void *arg)
 		transport_free(transport);
 }
 
-struct transport *transport_start(struct pool *pool, const struct transport_request *request,
+static struct transport *start(struct pool *pool, const struct transport_request *request,
 	const struct transport_handler *handler, void *arg)
 {
-	struct transport *transport = xcalloc(1, sizeof(*transport));
+	struct evhttp_transport *transport = xcalloc(1, sizeof(*transport));
 
+	transport->transport.type = &transport_evhttp;
+	transport->transport.facts = TRANSPORT_FACTS_INIT;
 	transport->pool = pool;
 	transport->handler = handler;
 	transport->arg = arg;
 	transport->request = *request;
-	transport->facts.dns_ms = transport->facts.connect_ms = transport->facts.tls_ms = -1;
-	transport->facts.write_ms = transport->facts.first_byte_ms = -1;
 	transport->timer = timer_new(pool_base(pool), transport_on_timer, transport);
 	timer_start(transport->timer, 0);
-	return transport;
+	return &transport->transport;
 }
 
 /* ---- The connection's events, in the order of time. */
 
 static void transport_on_connected(void *arg)
 {
-	struct transport *transport = arg;
+	struct evhttp_transport *transport = arg;
 
-	transport->facts.connect_ms = lap(transport); /* TLS included: evhttp tells no more */
+	transport->transport.facts.connect_ms =
+		lap(transport); /* TLS included: evhttp tells no more */
 	progress(transport, PHASE_WRITE);
 }
 
 static void transport_on_sent(void *arg, bool all)
 {
-	struct transport *transport = arg;
+	struct evhttp_transport *transport = arg;
 
-	transport->facts.bytes_sent = conn_facts(transport->conn)->bytes_sent;
+	transport->transport.facts.bytes_sent = conn_facts(transport->conn)->bytes_sent;
 	if (transport->phase == PHASE_BODY)
 		return;
 	if (all && transport->phase == PHASE_WRITE)
-		transport->facts.write_ms = lap(transport);
+		transport->transport.facts.write_ms = lap(transport);
 	progress(transport, all ? PHASE_FIRST_BYTE : PHASE_WRITE);
 }
 
 static void transport_on_received(void *arg)
 {
-	struct transport *transport = arg;
+	struct evhttp_transport *transport = arg;
 
-	transport->facts.bytes_received = conn_facts(transport->conn)->bytes_received;
-	if (!transport->facts.answer_begun) {
-		transport->facts.answer_begun = true;
-		transport->facts.first_byte_ms = lap(transport);
+	transport->transport.facts.bytes_received = conn_facts(transport->conn)->bytes_received;
+	if (!transport->transport.facts.answer_begun) {
+		transport->transport.facts.answer_begun = true;
+		transport->transport.facts.first_byte_ms = lap(transport);
 	}
 	if (transport->phase == PHASE_BODY)
 		progress(transport, PHASE_BODY);
@@ -272,8 +274,8 @@ static const char *misread(int status, const struct fields *fields)
 
 /* A body that ends with the connection: evhttp takes it for empty if the answer also says
  * `Connection: keep-alive`, so that field is taken away before evhttp looks. */
-static void mend_framing(
-	struct transport *transport, struct evhttp_request *request, const struct fields *fields)
+static void mend_framing(struct evhttp_transport *transport, struct evhttp_request *request,
+	const struct fields *fields)
 {
 	bool framed =
 		fields_get(fields, "Content-Length") || fields_get(fields, "Transfer-Encoding");
@@ -289,7 +291,7 @@ static void mend_framing(
 
 static bool transport_on_head(void *arg, struct evhttp_request *request)
 {
-	struct transport *transport = arg;
+	struct evhttp_transport *transport = arg;
 	struct evkeyvalq *headers = evhttp_request_get_input_headers(request);
 	int status = evhttp_request_get_response_code(request);
 	const char *wrong;
@@ -303,7 +305,7 @@ static bool transport_on_head(void *arg, struct evhttp_request *request)
 	for (struct evkeyval *header = headers->tqh_first; header; header = header->next.tqe_next)
 		fields_add(&fields, header->key, header->value);
 	if (status == 100) { /* evhttp starts over */
-		transport->facts.answer_begun = false;
+		transport->transport.facts.answer_begun = false;
 		fields_fini(&fields);
 		return true;
 	}
@@ -324,14 +326,14 @@ static bool transport_on_head(void *arg, struct evhttp_request *request)
 
 static void transport_on_body(void *arg, struct evbuffer *piece)
 {
-	struct transport *transport = arg;
+	struct evhttp_transport *transport = arg;
 
 	transport->handler->on_body(transport->arg, piece);
 }
 
 static void transport_on_end(void *arg)
 {
-	struct transport *transport = arg;
+	struct evhttp_transport *transport = arg;
 
 	transport->conn = NULL; /* back in the pool, or doomed */
 	end(transport)->on_end(transport->arg);
@@ -339,16 +341,19 @@ static void transport_on_end(void *arg)
 
 static void transport_on_failure(void *arg, const struct failure *failure)
 {
-	struct transport *transport = arg;
+	struct evhttp_transport *transport = arg;
 	bool dialling = failure->phase == PHASE_CONNECT || failure->phase == PHASE_TLS;
 
 	transport->conn = NULL;
 	transport->phase = failure->phase;
 	if (dialling && failure->error != ERROR_TLS_CERTIFICATE_ERROR &&
-		transport->tried < transport->addresses.count)
+		transport->tried < transport->addresses.count) {
 		dial_next(transport);
-	else
-		fail(transport, failure);
+		return;
+	}
+	if (dialling)
+		pool_doubt_addresses(transport->pool);
+	fail(transport, failure);
 }
 
 static const struct conn_user conn_user = {
@@ -361,31 +366,44 @@ static const struct conn_user conn_user = {
 	.on_failure = transport_on_failure,
 };
 
-void transport_cancel(struct transport *transport)
+/* ---- What the header promises. */
+
+static struct evhttp_transport *own(struct transport *transport)
 {
-	end(transport);
+	return (struct evhttp_transport *)transport; /* its first member */
 }
 
-void transport_pause(struct transport *transport)
+static void cancel(struct transport *transport)
 {
-	if (transport->conn)
-		conn_pause(transport->conn);
+	end(own(transport));
 }
 
-void transport_resume(struct transport *transport)
+static void pause_reading(struct transport *transport)
 {
-	if (transport->conn)
-		conn_resume(transport->conn);
+	if (own(transport)->conn)
+		conn_pause(own(transport)->conn);
 }
 
-enum phase transport_phase(const struct transport *transport)
+static void resume_reading(struct transport *transport)
 {
+	if (own(transport)->conn)
+		conn_resume(own(transport)->conn);
+}
+
+static enum phase phase_of(const struct transport *any)
+{
+	const struct evhttp_transport *transport = (const struct evhttp_transport *)any;
+
 	if (transport->phase == PHASE_CONNECT && transport->conn)
 		return conn_dial_phase(transport->conn);
 	return transport->phase;
 }
 
-const struct transport_facts *transport_facts(const struct transport *transport)
-{
-	return &transport->facts;
-}
+const struct transport_type transport_evhttp = {
+	.start = start,
+	.cancel = cancel,
+	.finish = cancel, /* evhttp does not let go of a request and keep its connection */
+	.pause = pause_reading,
+	.resume = resume_reading,
+	.phase = phase_of,
+};

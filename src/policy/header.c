@@ -31,8 +31,7 @@ bool header_list_has(const char *list, const char *token)
 	return false;
 }
 
-/* A decimal number, scaled; -1 if the text is none. An absurdly large one stays large. */
-static int64_t parse_decimal(const char *text, int64_t scale)
+int64_t header_parse_decimal(const char *text, int64_t scale)
 {
 	int64_t value = 0, fraction = scale;
 
@@ -75,11 +74,11 @@ static int64_t parse_http_date(const char *text)
 int64_t header_retry_after_ms(
 	const char *retry_after, const char *retry_after_ms, int64_t wall_now_us)
 {
-	int64_t wait = retry_after_ms ? parse_decimal(retry_after_ms, 1) : -1;
+	int64_t wait = retry_after_ms ? header_parse_decimal(retry_after_ms, 1) : -1;
 	int64_t date;
 
 	if (wait < 0 && retry_after)
-		wait = parse_decimal(retry_after, 1000);
+		wait = header_parse_decimal(retry_after, 1000);
 	if (wait >= 0 || !retry_after)
 		return wait;
 	date = parse_http_date(retry_after);

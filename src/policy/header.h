@@ -12,6 +12,10 @@ bool header_is_hop_by_hop(const char *name);
 /* Does a comma-separated list hold this token, letter case aside? */
 bool header_list_has(const char *list, const char *token);
 
+/* A decimal number without a sign ("1.5"), times `scale`, what is smaller than one cut off; -1 if
+ * the text is none. An absurdly large one stays large. */
+int64_t header_parse_decimal(const char *text, int64_t scale);
+
 /* How long the upstream asks to wait: `retry-after-ms` where it parses, else `Retry-After` (whole
  * or fractional seconds, or an HTTP-date against the wall clock). Milliseconds, or -1 where
  * neither says anything. NULL for a field that is missing. RFC 9110, 10.2.3. */

@@ -20,12 +20,19 @@ bool retry_is_listed(const struct retry_policy *policy, int status)
 	return false;
 }
 
+bool retry_may_resend(enum request_class request_class)
+{
+	return request_class == CLASS_REPLAYABLE || request_class == CLASS_CREATE_WITH_ID;
+}
+
 /* What the class says to a status that is worth another attempt. */
 static bool class_repeats_status(const struct retry_facts *facts)
 {
 	switch (facts->request_class) {
 	case CLASS_REPLAYABLE:
 		return true;
+	case CLASS_CREATE_WITH_ID:
+		return facts->status != 429; /* there it is a quota */
 	case CLASS_GUARDED:
 		return facts->status == 503 || (facts->status == 429 && facts->inference);
 	case CLASS_NEVER:
@@ -75,7 +82,7 @@ static bool is_stale_connection(const struct retry_facts *facts)
 {
 	return facts->reused && !facts->answer_begun && !facts->replaced &&
 	       facts->error == ERROR_CONNECTION_TERMINATED &&
-	       facts->request_class == CLASS_REPLAYABLE && facts->now < facts->deadline;
+	       retry_may_resend(facts->request_class) && facts->now < facts->deadline;
 }
 
 struct retry_verdict retry_decide(
@@ -89,7 +96,7 @@ struct retry_verdict retry_decide(
 		return (struct retry_verdict){RETRY_REPLACE, 0, RETRY_REASON_REPLACED};
 	if (!facts->sent)
 		return again(policy, facts, RETRY_REASON_CONNECTION);
-	if (facts->request_class != CLASS_REPLAYABLE)
+	if (!retry_may_resend(facts->request_class))
 		return end(facts, RETRY_REASON_CLASS);
 	return again(policy, facts, RETRY_REASON_NO_ANSWER);
 }

@@ -74,5 +74,8 @@ const char *retry_reason_name(enum retry_reason reason);
 struct retry_verdict retry_decide(
 	const struct retry_policy *policy, const struct retry_facts *facts);
 
+/* May a request of this class be sent again after it was sent and got no answer? */
+bool retry_may_resend(enum request_class request_class);
+
 /* May this status be retried at all? */
 bool retry_is_listed(const struct retry_policy *policy, int status);

@@ -6,6 +6,8 @@
 #include "base/json.h"
 #include "base/str.h"
 
+#define BOM "\xef\xbb\xbf" /* of UTF-8; a stream may begin with it */
+
 enum { LAST_CHOICE = 63 };
 
 /* True if this line end ends an event. */
@@ -59,17 +61,89 @@ static bool next_line(const char **cursor, const char *end, const char **ret_lin
 	return true;
 }
 
-/* The value of a line `name: value`, or NULL. */
-static const char *field_value(const char *line, size_t *len, const char *name)
-{
-	size_t skip = strlen(name);
+/* ---- An event's fields */
 
-	if (*len <= skip || !str_is(line, skip, name) || line[skip] != ':')
-		return NULL;
-	skip += skip + 1 < *len && line[skip + 1] == ' ' ? 2 : 1;
-	*len -= skip;
-	return line + skip;
+struct sse_text {
+	bool speaks;      /* a line that is none of a silent event's */
+	bool done;        /* a line `data: [DONE]` */
+	bool cut;         /* the data has several lines and is longer than `joined` */
+	const char *name; /* of the event */
+	const char *data;
+	size_t name_len, data_len;
+	int data_lines;
+	char joined[4096]; /* the data if it has several lines */
+};
+
+static void join(struct sse_text *text, const char *bytes, size_t len)
+{
+	size_t room = sizeof(text->joined) - text->data_len;
+
+	text->cut |= len > room;
+	len = len < room ? len : room;
+	memcpy(text->joined + text->data_len, bytes, len);
+	text->data_len += len;
 }
+
+static void add_data(struct sse_text *text, const char *value, size_t len)
+{
+	const char *first = text->data;
+	size_t first_len = text->data_len;
+
+	text->done |= str_is(value, len, "[DONE]");
+	if (text->data_lines++ == 0) {
+		text->data = value;
+		text->data_len = len;
+		return;
+	}
+	if (first != text->joined) {
+		text->data = text->joined;
+		text->data_len = 0;
+		join(text, first, first_len);
+	}
+	join(text, "\n", 1);
+	join(text, value, len);
+}
+
+static void add_field(
+	struct sse_text *text, const char *name, size_t name_len, const char *value, size_t len)
+{
+	bool is_silent =
+		name_len == 0 || str_is(name, name_len, "id") || str_is(name, name_len, "retry");
+
+	text->speaks |= !is_silent;
+	if (str_is(name, name_len, "data")) {
+		add_data(text, value, len);
+	} else if (str_is(name, name_len, "event")) {
+		text->name = value;
+		text->name_len = len;
+	}
+}
+
+static size_t skip_bom(const char *bytes, size_t len)
+{
+	return len >= 3 && memcmp(bytes, BOM, 3) == 0 ? 3 : 0;
+}
+
+static void read_event(const char *event, size_t len, struct sse_text *ret)
+{
+	const char *cursor = event + skip_bom(event, len), *line, *value;
+	size_t line_len, name_len;
+
+	ret->speaks = ret->done = ret->cut = false;
+	ret->name = ret->data = "";
+	ret->name_len = ret->data_len = 0;
+	ret->data_lines = 0;
+	while (next_line(&cursor, event + len, &line, &line_len)) {
+		value = memchr(line, ':', line_len);
+		name_len = value ? (size_t)(value - line) : line_len;
+		value = line + name_len + (value != NULL);
+		if (value < line + line_len && *value == ' ')
+			value++;
+		add_field(ret, line, name_len, value, (size_t)(line + line_len - value));
+	}
+}
+
+/* ---- What it means */
 
 static void note_choice(
 	struct sse_choices *choices, unsigned position, const char *choice, size_t len)
@@ -118,24 +192,108 @@ static bool names_terminal(enum sse_dialect dialect, const char *name, size_t le
 	return false;
 }
 
+/* By its name, or, where the server gives its events none, by the type in its data. */
+static bool is_terminal(enum sse_dialect dialect, const struct sse_text *text)
+{
+	const char *type;
+	size_t len;
+
+	if (dialect == SSE_CHAT)
+		return text->done;
+	if (text->name_len)
+		return names_terminal(dialect, text->name, text->name_len);
+	return dialect != SSE_PLAIN &&
+	       json_member(text->data, text->data_len, "type", &type, &len) && len > 2 &&
+	       names_terminal(dialect, type + 1, len - 2);
+}
+
+/* The `error` events of the responses and messages streams have other keys beside the error. */
+static bool is_of_type_error(enum sse_dialect dialect, const struct sse_text *text)
+{
+	const char *type;
+	size_t len;
+
+	return (dialect == SSE_RESPONSES || dialect == SSE_MESSAGES) &&
+	       json_member(text->data, text->data_len, "type", &type, &len) &&
+	       str_is(type, len, "\"error\"");
+}
+
+static bool is_error(enum sse_dialect dialect, const struct sse_text *text)
+{
+	struct soft_error error;
+
+	return str_is(text->name, text->name_len, "error") ||
+	       soft_error_read(text->data, text->data_len, &error) ||
+	       is_of_type_error(dialect, text);
+}
+
 enum sse_kind sse_classify(
 	enum sse_dialect dialect, const char *event, size_t len, struct sse_choices *choices)
 {
-	const char *cursor = event, *line, *value;
-	enum sse_kind kind = SSE_ORDINARY;
-	size_t line_len, value_len;
+	struct sse_text text;
 
-	while (kind != SSE_TERMINAL && next_line(&cursor, event + len, &line, &line_len)) {
-		value_len = line_len;
-		value = field_value(line, &value_len, "event");
-		if (value && names_terminal(dialect, value, value_len))
-			kind = SSE_TERMINAL;
-		value_len = line_len;
-		value = dialect == SSE_CHAT ? field_value(line, &value_len, "data") : NULL;
-		if (value && str_is(value, value_len, "[DONE]"))
-			kind = SSE_TERMINAL;
-		else if (value)
-			note_choices(choices, value, value_len);
+	read_event(event, len, &text);
+	if (!text.speaks)
+		return SSE_SILENT;
+	if (text.cut)
+		text.data_len = 0; /* it might be taken for what it is the beginning of */
+	if (is_error(dialect, &text))
+		return SSE_ERROR;
+	if (is_terminal(dialect, &text))
+		return SSE_TERMINAL;
+	if (dialect == SSE_CHAT)
+		note_choices(choices, text.data, text.data_len);
+	return SSE_ORDINARY;
+}
+
+void sse_error_read(const char *event, size_t len, struct soft_error *ret)
+{
+	struct sse_text text;
+
+	read_event(event, len, &text);
+	soft_error_read_any(text.data, text.data_len, ret);
+}
+
+const char *sse_data(const char *event, size_t len, size_t *ret_len)
+{
+	struct sse_text text;
+
+	read_event(event, len, &text);
+	if (text.data_lines != 1)
+		return NULL;
+	*ret_len = text.data_len;
+	return text.data;
+}
+
+/* ---- The beginning of a stream */
+
+/* What a line that is no comment begins with. */
+static enum sse_start judge_name(const char *line, size_t len)
+{
+	static const char *const names[] = {"data", "event", "id", "retry"};
+	size_t name = 0;
+
+	while (name < len && line[name] != ':' && line[name] != '\n' && line[name] != '\r')
+		name++;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		if (name < len && str_is(line, name, names[i]))
+			return SSE_START_EVENTS;
+		if (name == len && strncmp(line, names[i], len) == 0)
+			return SSE_START_UNDECIDED;
 	}
-	return kind;
+	return SSE_START_OTHER;
+}
+
+enum sse_start sse_judge_start(const char *bytes, size_t len)
+{
+	const char *cursor = bytes + skip_bom(bytes, len), *line;
+	size_t line_len;
+
+	if (len == 0 || (len < 3 && memcmp(bytes, BOM, len) == 0))
+		return SSE_START_UNDECIDED;
+	while (next_line(&cursor, bytes + len, &line, &line_len)) {
+		if (line_len > 0 && *line != ':')
+			return judge_name(line, (size_t)(bytes + len - line));
+	}
+	return SSE_START_UNDECIDED;
 }

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "policy/soft_error.h"
+
 /* Finds the ends of events in a stream that comes in pieces. */
 struct sse_scanner {
 	bool in_line;  /* bytes since the last line end */
@@ -29,7 +31,9 @@ enum sse_dialect {
 enum sse_dialect sse_dialect_of(const char *path);
 
 enum sse_kind {
+	SSE_SILENT, /* comments, blank lines, `id:` and `retry:`: no event for the client's code */
 	SSE_ORDINARY,
+	SSE_ERROR,    /* named so, or its data is a soft error, or of the type "error" */
 	SSE_TERMINAL, /* the stream is whole */
 };
 
@@ -42,6 +46,22 @@ struct sse_choices {
 bool sse_choices_done(const struct sse_choices *choices);
 
 /* What a whole event is; `event` includes its empty line. `choices` (zeroed at the stream's
- * beginning) keeps what earlier events said. */
+ * beginning) keeps what earlier events said. JSON that is spread over several lines is read up to
+ * 4 KiB. */
 enum sse_kind sse_classify(
 	enum sse_dialect dialect, const char *event, size_t len, struct sse_choices *choices);
+
+/* The words of an event that is SSE_ERROR; where its data is no JSON it is itself the message. */
+void sse_error_read(const char *event, size_t len, struct soft_error *ret);
+
+/* The data of an event that has it on one line, where it stands; else NULL. */
+const char *sse_data(const char *event, size_t len, size_t *ret_len);
+
+enum sse_start {
+	SSE_START_UNDECIDED, /* so far a BOM, blank lines, comments, or the beginning of a name */
+	SSE_START_EVENTS,
+	SSE_START_OTHER, /* HTML, JSON, text */
+};
+
+/* Do the first bytes of an answer look like an event stream's? */
+enum sse_start sse_judge_start(const char *bytes, size_t len);

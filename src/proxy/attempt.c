@@ -3,16 +3,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "base/json.h"
 #include "base/mem.h"
-#include "net/buffer.h"
 #include "net/timer.h"
 #include "policy/header.h"
+#include "proxy/stream.h"
 
 enum {
 	HELD_ERROR_BYTES =
 		64 << 10,     /* of an error's body, to learn its code and keep the connection */
 	HELD_ERROR_MS = 2000, /* a retry does not wait longer for the rest of it */
+	HELD_EVENT_BYTES = 64 << 10, /* comments, before the first event */
 };
 
 /*   RUNNING --> HOLDING --> ANSWERED --> OVER     HOLDING: the head is known, nothing told yet
@@ -27,7 +27,11 @@ struct attempt {
 	const struct attempt_handler *handler;
 	void *arg;
 	struct answer answer;
-	size_t hold_limit;
+	struct stream stream; /* of an answer that is one */
+	size_t hold_limit;    /* bytes; 0: nothing is held */
+	bool until_event;     /* held only until the first event */
+	bool passing;         /* inside on_body, after which the attempt is looked at again */
+	bool cancelled;       /* in there: freed when that returns */
 	struct timer *timer;
 	enum phase phase;
 	msec_t began, last_progress, head_at;
@@ -124,7 +128,7 @@ static void time_out(struct attempt *attempt)
 
 	end_transport(attempt);
 	snprintf(detail, sizeof(detail), "%s ran out after %lld ms",
-		total ? "the request's whole time" : limit.name, (long long)took);
+		total ? attempt->request.deadline_name : limit.name, (long long)took);
 	failure_set(&failure, attempt->phase, error_of_timeout(attempt->phase), detail);
 	fail(attempt, &failure);
 }
@@ -158,15 +162,37 @@ static void attempt_on_progress(void *arg, enum phase phase)
 		rearm(attempt);
 }
 
+static bool is_stream(const struct attempt *attempt)
+{
+	return attempt->answer.event_stream;
+}
+
+/* A stream that can be read; an encoded one passes as it is. */
+static bool begins_stream(const struct attempt *attempt)
+{
+	const struct answer *answer = &attempt->answer;
+	bool bodiless =
+		answer->status == 204 || str_same(attempt->request.transport.method, "HEAD");
+
+	return answer->status < 300 && !bodiless && !answer_is_encoded(answer) &&
+	       header_is_event_stream(fields_get(&answer->fields, "Content-Type"));
+}
+
 static size_t hold_limit_of(const struct attempt *attempt)
 {
-	const char *length = fields_get(&attempt->answer.fields, "Content-Length");
-	size_t limit = (size_t)attempt->request.profile->hold_body;
+	const struct profile_options *profile = attempt->request.profile;
+	const struct answer *answer = &attempt->answer;
+	const char *length = fields_get(&answer->fields, "Content-Length");
+	size_t limit = (size_t)profile->hold_body;
 
-	if (attempt->answer.status >= 400)
+	if (answer->status >= 400)
 		return HELD_ERROR_BYTES;
-	if (attempt->answer.event_stream)
+	if (is_stream(attempt))
+		return attempt->until_event ? HELD_EVENT_BYTES : (size_t)profile->hold_stream;
+	if (header_is_event_stream(fields_get(&answer->fields, "Content-Type")))
 		return 0;
+	if (attempt->request.expected.events && limit < HELD_ERROR_BYTES)
+		limit = HELD_ERROR_BYTES; /* it is an error, and must be read */
 	if (length && strtoull(length, NULL, 10) > limit)
 		return 0; /* it will not fit: no use in waiting */
 	return limit;
@@ -175,15 +201,13 @@ static size_t hold_limit_of(const struct attempt *attempt)
 static void attempt_on_head(void *arg, const struct transport_head *head)
 {
 	struct attempt *attempt = arg;
-	struct answer *answer = &attempt->answer;
+	const struct profile_options *profile = attempt->request.profile;
 
-	answer->status = head->status;
-	answer->reason = xstrdup(head->reason ? head->reason : "");
-	for (size_t i = 0; i < head->fields->count; i++)
-		fields_add(
-			&answer->fields, head->fields->list[i].name, head->fields->list[i].value);
-	answer->event_stream = head->status < 300 &&
-			       header_is_event_stream(fields_get(&answer->fields, "Content-Type"));
+	answer_take_head(&attempt->answer, head);
+	attempt->answer.event_stream = begins_stream(attempt);
+	if (is_stream(attempt))
+		stream_init(&attempt->stream, attempt->request.dialect);
+	attempt->until_event = profile->hold_first_event && !profile->hold_stream;
 	attempt->hold_limit = hold_limit_of(attempt);
 	attempt->phase = PHASE_BODY;
 	attempt->last_progress = attempt->head_at = clock_mono();
@@ -194,64 +218,166 @@ static void attempt_on_head(void *arg, const struct transport_head *head)
 		tell_answer(attempt);
 }
 
-/* `error.code` of an OpenAI-shaped error, else the next best name in it. */
-static void read_error_code(struct answer *answer)
-{
-	static const char *const keys[] = {"error.code", "error.type", "code", "error", NULL};
-	struct json_peek peek;
-	const char *found = NULL;
-
-	buffer_peek_json(answer->held, &peek, keys);
-	for (size_t i = 0; keys[i] && !found; i++) {
-		const struct json_value *value = json_peek_value(&peek, keys[i]);
-		bool scalar = value->type == JSON_STRING || value->type == JSON_LITERAL;
-
-		found = scalar && !str_same(value->text, "null") ? value->text : NULL;
-	}
-	if (found)
-		snprintf(answer->error_code, sizeof(answer->error_code), "%.63s", found);
-}
-
 static void tell_answer(struct attempt *attempt)
 {
-	attempt->state = ATTEMPT_ANSWERED;
-	if (attempt->answer.status >= 400)
-		read_error_code(&attempt->answer);
-	rearm(attempt);
+	attempt->state = attempt->transport ? ATTEMPT_ANSWERED : ATTEMPT_OVER;
+	answer_judge(&attempt->answer, &attempt->request.expected);
+	if (attempt->transport)
+		rearm(attempt);
 	attempt->handler->on_answer(attempt->arg, &attempt->answer);
+}
+
+/* Nothing more is wanted of the upstream; its connection may be kept. */
+static void let_go(struct attempt *attempt)
+{
+	attempt->facts = *transport_facts(attempt->transport);
+	attempt->phase = PHASE_BODY;
+	transport_finish(attempt->transport);
+	attempt->transport = NULL;
+	timer_stop(attempt->timer);
+	attempt->state = ATTEMPT_OVER;
+}
+
+static void fail_body(struct attempt *attempt, enum error error)
+{
+	struct failure failure;
+
+	failure_set(&failure, PHASE_BODY, error,
+		error == ERROR_STREAM_ERROR ? attempt->stream.error.message : "");
+	fail(attempt, &failure);
+}
+
+static void attempt_free(struct attempt *attempt)
+{
+	timer_free(attempt->timer);
+	stream_fini(&attempt->stream);
+	answer_fini(&attempt->answer);
+	free(attempt);
+}
+
+/* Hands events on; false if the attempt is gone after that. */
+static bool pass_events(struct attempt *attempt, struct evbuffer *ready)
+{
+	if (evbuffer_get_length(ready) == 0)
+		return true;
+	attempt->passing = true;
+	attempt->handler->on_body(attempt->arg, ready);
+	attempt->passing = false;
+	if (!attempt->cancelled)
+		return true;
+	attempt_free(attempt);
+	return false;
+}
+
+/* More of a held stream: is it known now what to do with it? */
+static void judge_held(struct attempt *attempt)
+{
+	const struct stream *stream = &attempt->stream;
+	size_t held = evbuffer_get_length(attempt->answer.held);
+	bool error = stream->state == STREAM_FAILED ||
+		     (stream->state == STREAM_OTHER &&
+			     evbuffer_get_length(stream->evidence) > HELD_ERROR_BYTES);
+
+	if (error) {
+		let_go(attempt);
+		answer_become_error(&attempt->answer, &attempt->stream);
+		tell_answer(attempt);
+	} else if (stream->state == STREAM_TERMINATED) {
+		let_go(attempt);
+		attempt->answer.complete = true;
+		tell_answer(attempt);
+	} else if (held > attempt->hold_limit ||
+		   (attempt->until_event && stream->state == STREAM_SPEAKING)) {
+		tell_answer(attempt);
+	}
+}
+
+static void take_events(struct attempt *attempt, struct evbuffer *piece)
+{
+	struct stream *stream = &attempt->stream;
+	struct evbuffer *ready = evbuffer_new();
+
+	if (!ready)
+		abort();
+	stream_feed(stream, piece, ready);
+	if (attempt->state == ATTEMPT_HOLDING) {
+		evbuffer_add_buffer(attempt->answer.held, ready);
+		judge_held(attempt);
+	} else if (pass_events(attempt, ready)) {
+		if (stream->state == STREAM_FAILED || stream->state == STREAM_OTHER) {
+			end_transport(attempt);
+			fail_body(attempt, ERROR_STREAM_ERROR);
+		} else if (stream->state == STREAM_TERMINATED) {
+			let_go(attempt);
+			attempt->handler->on_end(attempt->arg);
+		}
+	}
+	evbuffer_free(ready);
 }
 
 static void attempt_on_body(void *arg, struct evbuffer *piece)
 {
 	struct attempt *attempt = arg;
 
-	if (attempt->state == ATTEMPT_ANSWERED) {
+	if (is_stream(attempt)) {
+		take_events(attempt, piece);
+	} else if (attempt->state == ATTEMPT_ANSWERED) {
 		attempt->handler->on_body(attempt->arg, piece);
+	} else {
+		evbuffer_add_buffer(attempt->answer.held, piece);
+		if (evbuffer_get_length(attempt->answer.held) > attempt->hold_limit)
+			tell_answer(attempt);
+	}
+}
+
+/* A held answer's end: it is whole, or what came instead of a stream is. */
+static void end_held(struct attempt *attempt, enum error error)
+{
+	enum stream_state state = attempt->stream.state;
+
+	if (!is_stream(attempt) && answer_is_cut(&attempt->answer, &attempt->request.expected))
+		error = ERROR_HTTP_RESPONSE_INCOMPLETE;
+	if (error == ERROR_STREAM_TRUNCATED || error == ERROR_HTTP_RESPONSE_INCOMPLETE) {
+		fail_body(attempt, error);
 		return;
 	}
-	evbuffer_add_buffer(attempt->answer.held, piece);
-	if (evbuffer_get_length(attempt->answer.held) > attempt->hold_limit)
-		tell_answer(attempt);
+	attempt->answer.complete = true;
+	if (is_stream(attempt) && (state == STREAM_FAILED || state == STREAM_OTHER))
+		answer_become_error(&attempt->answer, &attempt->stream);
+	tell_answer(attempt);
+}
+
+static void end_told(struct attempt *attempt, enum error error, struct evbuffer *rest)
+{
+	if (!pass_events(attempt, rest))
+		return;
+	if (error != ERROR_NONE)
+		fail_body(attempt, error);
+	else
+		attempt->handler->on_end(attempt->arg);
 }
 
 static void attempt_on_end(void *arg)
 {
 	struct attempt *attempt = arg;
 	bool held = attempt->state == ATTEMPT_HOLDING;
+	struct evbuffer *rest = evbuffer_new();
+	enum error error = ERROR_NONE;
 
+	if (!rest)
+		abort();
 	attempt->facts = *transport_facts(attempt->transport);
 	attempt->phase = PHASE_BODY;
 	attempt->transport = NULL;
 	timer_stop(attempt->timer);
 	attempt->state = ATTEMPT_OVER;
-	if (held) {
-		attempt->answer.complete = true;
-		if (attempt->answer.status >= 400)
-			read_error_code(&attempt->answer);
-		attempt->handler->on_answer(attempt->arg, &attempt->answer);
-	} else {
-		attempt->handler->on_end(attempt->arg);
-	}
+	if (is_stream(attempt))
+		error = stream_end(&attempt->stream, held ? attempt->answer.held : rest);
+	if (held)
+		end_held(attempt, error);
+	else
+		end_told(attempt, error, rest);
+	evbuffer_free(rest);
 }
 
 static void attempt_on_failure(void *arg, const struct failure *failure)
@@ -283,9 +409,7 @@ struct attempt *attempt_start(struct event_base *base, const struct attempt_requ
 	attempt->handler = handler;
 	attempt->arg = arg;
 	attempt->began = attempt->last_progress = clock_mono();
-	attempt->answer.held = evbuffer_new();
-	if (!attempt->answer.held)
-		abort();
+	answer_init(&attempt->answer);
 	attempt->timer = timer_new(base, attempt_on_timer, attempt);
 	attempt->transport =
 		transport_start(request->pool, &request->transport, &transport_handler, attempt);
@@ -300,11 +424,11 @@ void attempt_cancel(struct attempt *attempt)
 		return;
 	if (attempt->transport)
 		end_transport(attempt);
-	timer_free(attempt->timer);
-	evbuffer_free(attempt->answer.held);
-	fields_fini(&attempt->answer.fields);
-	free(attempt->answer.reason);
-	free(attempt);
+	timer_stop(attempt->timer);
+	if (attempt->passing)
+		attempt->cancelled = true;
+	else
+		attempt_free(attempt);
 }
 
 void attempt_pause(struct attempt *attempt)
@@ -320,6 +444,16 @@ void attempt_resume(struct attempt *attempt)
 	attempt->last_progress = clock_mono();
 	if (attempt->transport)
 		transport_resume(attempt->transport);
+}
+
+const struct soft_error *attempt_stream_error(const struct attempt *attempt)
+{
+	return attempt->stream.state == STREAM_FAILED ? &attempt->stream.error : NULL;
+}
+
+bool attempt_is_torn(const struct attempt *attempt)
+{
+	return attempt->stream.torn;
 }
 
 const struct transport_facts *attempt_facts(const struct attempt *attempt)

@@ -3,39 +3,36 @@
 /* One try of one exchange: a transport with the profile's time-outs around it, which holds the
  * answer back until it is known what to do with it. */
 
-#include <event2/buffer.h>
 #include <stdbool.h>
 #include <stddef.h>
 
 #include "config/option.h"
 #include "net/transport.h"
+#include "policy/sse.h"
+#include "proxy/answer.h"
 
 struct attempt;
-
-struct answer {
-	int status;
-	char *reason;
-	struct fields fields;
-	struct evbuffer *held; /* the body so far */
-	bool complete;         /* nothing follows */
-	bool event_stream;     /* a 2xx with text/event-stream */
-	char error_code[64];   /* error.code, or what stands for it, of a body that is JSON */
-};
 
 struct attempt_request {
 	struct pool *pool;
 	struct transport_request transport;
-	const struct profile_options *profile; /* its time-outs and hold_body */
+	const struct profile_options *profile; /* its time-outs and what it holds */
 	msec_t deadline;                       /* of the exchange */
+	const char *deadline_name;             /* whose that is, for people */
+	enum sse_dialect dialect;              /* of a stream, should it be one */
+	struct answer_expectation expected;
 };
 
 /* Callbacks come from the loop, never inside attempt_start(), and none after on_end, on_failure
  * or attempt_cancel(). */
 struct attempt_handler {
-	/* The head is here, and of the body what is held: all of it, or more than may be held.
-	 * The answer is the attempt's. The attempt is over if it is complete. */
+	/* The head is here, and of the body what is held: all of it, more than may be held, or of
+	 * a stream what ends with its first event. The answer is the attempt's. The attempt is
+	 * over if it is complete. */
 	void (*on_answer)(void *arg, struct answer *answer);
+	/* Of a stream: whole events (or pieces of one that is very large). */
 	void (*on_body)(void *arg, struct evbuffer *piece);
+	/* The answer is whole; a stream has said its last word. */
 	void (*on_end)(void *arg);
 	/* Before or after on_answer: no answer, or not a whole one. */
 	void (*on_failure)(void *arg, const struct failure *failure);
@@ -47,6 +44,11 @@ struct attempt *attempt_start(struct event_base *base, const struct attempt_requ
 void attempt_cancel(struct attempt *attempt);
 void attempt_pause(struct attempt *attempt);
 void attempt_resume(struct attempt *attempt);
+
+/* What the upstream said in the error event that broke its stream, or NULL. */
+const struct soft_error *attempt_stream_error(const struct attempt *attempt);
+/* Has a part of an event gone out, and not yet its end? */
+bool attempt_is_torn(const struct attempt *attempt);
 
 const struct transport_facts *attempt_facts(const struct attempt *attempt);
 enum phase attempt_phase(const struct attempt *attempt);

@@ -1,5 +1,6 @@
 #include "proxy/event_log.h"
 
+#include <event2/buffer.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +17,7 @@ struct event_log {
 	struct writer *writer; /* NULL: events = off */
 	bool own_writer;
 	bool text;
+	size_t body_bytes;
 };
 
 static bool wants_text(const struct log_options *options, int fd)
@@ -30,6 +32,7 @@ struct event_log *event_log_new(const struct log_options *options, struct writer
 	struct event_log *log = xcalloc(1, sizeof(*log));
 	const char *events = options->events;
 
+	log->body_bytes = (size_t)options->body_bytes;
 	if (str_same(events, "stderr")) {
 		log->writer = stderr_writer;
 		log->text = wants_text(options, STDERR_FILENO);
@@ -143,7 +146,17 @@ static void add_request(struct str *out, const struct event *event)
 	json_add_int(out, "attempts", event->attempts ? event->attempts : -1);
 }
 
-static void render_json(const struct event *event, struct str *out)
+/* The beginning of an error's body; bytes that are no UTF-8 become U+FFFD. */
+static void add_body(struct str *out, struct evbuffer *body, size_t most)
+{
+	_cleanup_free_ char *bytes = most ? xcalloc(1, most + 1) : NULL;
+
+	if (!bytes || !body || evbuffer_copyout(body, bytes, most) <= 0)
+		return;
+	json_add_string(out, "body", bytes);
+}
+
+static void render_json(const struct event_log *log, const struct event *event, struct str *out)
 {
 	char ts[32];
 
@@ -162,6 +175,7 @@ static void render_json(const struct event *event, struct str *out)
 	json_add_string(out, "reason", event->reason);
 	json_add_int(out, "status", event->status ? event->status : -1);
 	json_add_string(out, "error_code", event->error_code);
+	add_body(out, event->body, log->body_bytes);
 	if (event->facts)
 		add_facts(out, event->facts);
 	json_add_int(out, "total_ms", event->total_ms);
@@ -240,7 +254,7 @@ void event_log_write(struct event_log *log, const struct event *event)
 	if (log->text)
 		render_text(event, &line);
 	else
-		render_json(event, &line);
+		render_json(log, event, &line);
 	str_add_char(&line, '\n');
 	writer_put(log->writer, line.data, line.len);
 }

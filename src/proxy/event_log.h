@@ -1,7 +1,8 @@
 #pragma once
 
 /* The event log: a line for each failed attempt, each finished request and each change of state.
- * Fields and names are CONTRACT's and never hold a key, a query value or a body. One log serves
+ * Fields and names are CONTRACT's and never hold a key or a query value, nor, without body_bytes,
+ * a body. One log serves
  * all workers; a writer thread does the writing. */
 
 #include <stdbool.h>
@@ -12,6 +13,7 @@
 #include "net/transport.h"
 #include "policy/failure.h"
 
+struct evbuffer;
 struct event_log;
 struct writer;
 
@@ -34,6 +36,7 @@ struct event {
 	msec_t total_ms, wait_ms, retry_in_ms; /* -1: left out */
 	int sdk_retry;                         /* -1: left out */
 	const struct fields *answer_fields;    /* for ratelimit and fireworks; NULL: none */
+	struct evbuffer *body;                 /* an error's, for body_bytes; NULL: none */
 };
 
 #define EVENT_INIT                                                                                 \

@@ -14,8 +14,11 @@
 #include "proxy/attempt.h"
 #include "proxy/client.h"
 #include "proxy/message.h"
+#include "proxy/own_fields.h"
+#include "proxy/patience.h"
 #include "proxy/record.h"
 #include "proxy/relay.h"
+#include "proxy/reply.h"
 #include "proxy/request.h"
 #include "proxy/server.h"
 
@@ -32,11 +35,23 @@
  *       |         ^    |                                ^
  *       |         |    +--> BACKING_OFF                 |   from any state: the client left,
  *       |         +-------------+                       |   or has it all
- *       +----> ANSWERING (from any of the first three) -+                               */
+ *       +----> ANSWERING (from any of the first three) -+
+ *
+ * A client that was kept patient has a head already: then BREAKING stands for ANSWERING. */
 enum exchange_state {
 #define STATE_ENUM(id, text) EXCHANGE_##id,
 	EXCHANGE_STATES(STATE_ENUM)
 #undef STATE_ENUM
+};
+
+/* A create met a 409 that an earlier attempt of its own may have caused: what that one made is read
+ * in its place (CONTRACT, create_with_id). */
+struct created {
+	struct attempt *conflict; /* with the 409; NULL: it has not come to that */
+	struct answer *answer;    /* the 409 */
+	char *target;
+	struct fields fields;
+	struct evbuffer *nothing; /* the body of a GET */
 };
 
 struct exchange {
@@ -49,9 +64,13 @@ struct exchange {
 	struct attempt *attempt; /* NULL: none is running */
 	struct relay relay;
 	struct timer *timer; /* between attempts */
+	msec_t resumes;      /* when that ends */
+	struct patience patience;
+	bool head_sent; /* the client has its 200 and comments, and nothing of an upstream's */
 	msec_t deadline;
 	bool replaced;   /* a dead reused connection was replaced */
 	msec_t delay_ms; /* before the current attempt */
+	struct created created;
 	struct record record;
 };
 
@@ -69,9 +88,11 @@ static bool may_follow(enum exchange_state now, enum exchange_state next)
 		[EXCHANGE_TRYING] = {[EXCHANGE_TRYING] = true,
 			[EXCHANGE_BACKING_OFF] = true,
 			[EXCHANGE_RELAYING] = true,
+			[EXCHANGE_BREAKING] = true,
 			[EXCHANGE_ANSWERING] = true,
 			[EXCHANGE_ENDED] = true},
 		[EXCHANGE_BACKING_OFF] = {[EXCHANGE_TRYING] = true,
+			[EXCHANGE_BREAKING] = true,
 			[EXCHANGE_ANSWERING] = true,
 			[EXCHANGE_ENDED] = true},
 		[EXCHANGE_RELAYING] = {[EXCHANGE_BREAKING] = true, [EXCHANGE_ENDED] = true},
@@ -110,11 +131,23 @@ static void drop_attempt(struct exchange *exchange)
 	attempt_cancel(attempt);
 }
 
+static void drop_created(struct created *created)
+{
+	attempt_cancel(created->conflict);
+	if (created->nothing)
+		evbuffer_free(created->nothing);
+	fields_fini(&created->fields);
+	free(created->target);
+	*created = (struct created){NULL};
+}
+
 static void finish(struct exchange *exchange)
 {
 	enter(exchange, EXCHANGE_ENDED);
 	timer_stop(exchange->timer);
+	patience_stop(&exchange->patience);
 	drop_attempt(exchange);
+	drop_created(&exchange->created);
 	record_log_request(&exchange->record);
 	server_on_exchange_ended(exchange->server, exchange);
 }
@@ -122,7 +155,7 @@ static void finish(struct exchange *exchange)
 void exchange_free(struct exchange *exchange)
 {
 	timer_free(exchange->timer);
-	relay_fini(&exchange->relay);
+	patience_fini(&exchange->patience);
 	request_fini(&exchange->request);
 	config_unref(exchange->config);
 	free(exchange);
@@ -130,67 +163,58 @@ void exchange_free(struct exchange *exchange)
 
 /* ---- andiron's own answers. */
 
-static void add_own_fields(struct exchange *exchange, bool from_upstream, struct fields *fields)
+static void answer(struct exchange *exchange, struct reply *reply)
 {
-	char attempts[16];
-
-	snprintf(attempts, sizeof(attempts), "%d", exchange->record.attempts);
-	fields_set(fields, "X-Andiron-Attempts", attempts);
-	fields_set(fields, "X-Andiron-Source", from_upstream ? "upstream" : "andiron");
-	if (!fields_get(fields, "X-Request-Id"))
-		fields_set(fields, "X-Request-Id", exchange->request.id);
-	if (exchange->request.anthropic && !fields_get(fields, "request-id"))
-		fields_set(fields, "request-id", fields_get(fields, "X-Request-Id"));
-	if (message_stops_sdk_retries(exchange->record.status))
-		fields_set(fields, "x-should-retry", "false");
+	enter(exchange, EXCHANGE_ANSWERING);
+	exchange->record.status = reply->status;
+	reply->close |= server_is_draining(exchange->server);
+	reply_send(exchange->client, &exchange->record, reply);
 }
 
-static void answer(struct exchange *exchange, int status, enum error error, const char *message,
-	bool may_retry, bool close)
+/* A begun answer cannot be finished: the client is told so in the only ways left. */
+static void break_off(struct exchange *exchange)
 {
-	_cleanup_str_ struct str body = STR_NULL, length = STR_NULL;
-	struct fields fields = FIELDS_NULL;
-	struct evbuffer *piece = evbuffer_new();
+	_cleanup_str_ struct str event = STR_NULL;
 
-	if (!piece)
-		abort();
-	enter(exchange, EXCHANGE_ANSWERING);
-	exchange->record.status = status;
-	message_render_error(error, message, exchange->request.anthropic, &body);
-	str_addf(&length, "%zu", body.len);
-	fields_add(&fields, "Content-Type", "application/json");
-	fields_add(&fields, "Content-Length", str_text(&length));
-	fields_add(&fields, "Cache-Control", "no-store");
-	add_own_fields(exchange, false, &fields);
-	if (may_retry) {
-		fields_set(&fields, "Retry-After", "1");
-		fields_set(&fields, "x-should-retry", "true");
-	}
-	client_start(exchange->client, status, message_reason(status), &fields,
-		close || server_is_draining(exchange->server));
-	evbuffer_add(piece, body.data, body.len);
-	if (client_takes_body(exchange->client, status))
-		client_send(exchange->client, piece);
-	client_end(exchange->client);
-	evbuffer_free(piece);
-	fields_fini(&fields);
+	enter(exchange, EXCHANGE_BREAKING);
+	patience_stop(&exchange->patience);
+	if (exchange->attempt && attempt_is_torn(exchange->attempt))
+		str_add(&event, "\n\n");
+	if (exchange->relay.event_stream || exchange->head_sent)
+		record_render_error_event(&exchange->record, &event);
+	drop_attempt(exchange);
+	client_break(exchange->client, str_text(&event));
 }
 
 static void give_up(struct exchange *exchange)
 {
 	_cleanup_str_ struct str message = STR_NULL;
-	enum error error = exchange->record.failure.error;
+	struct reply reply = {.error = exchange->record.failure.error};
 
+	if (exchange->head_sent) {
+		break_off(exchange);
+		return;
+	}
 	record_render_message(&exchange->record, &message);
 	drop_attempt(exchange);
-	answer(exchange, error_status(error), error, str_text(&message), false, false);
+	reply.status = error_status(reply.error);
+	reply.message = str_text(&message);
+	answer(exchange, &reply);
 }
 
 static void refuse(struct exchange *exchange, const struct refusal *refusal)
 {
-	failure_set(&exchange->record.failure, PHASE_CLIENT, refusal->error, "");
-	answer(exchange, refusal->status, refusal->error, str_text(&refusal->message), false,
-		refusal->close);
+	struct failure failure;
+	struct reply reply = {
+		.status = refusal->status,
+		.error = refusal->error,
+		.message = str_text(&refusal->message),
+		.close = refusal->close,
+	};
+
+	failure_set(&failure, PHASE_CLIENT, refusal->error, "");
+	record_failure(&exchange->record, &failure, NULL);
+	answer(exchange, &reply);
 }
 
 /* ---- Attempts. */
@@ -219,6 +243,10 @@ static void exchange_on_timer(void *arg)
 {
 	struct exchange *exchange = arg;
 
+	if (clock_mono() >= exchange->deadline) { /* the loop was late */
+		give_up(exchange);
+		return;
+	}
 	exchange->record.attempts++;
 	exchange_try(exchange);
 }
@@ -234,34 +262,36 @@ static void retry(struct exchange *exchange, const struct retry_verdict *verdict
 		return;
 	}
 	exchange->record.wait_ms += verdict->delay_ms;
+	exchange->resumes = clock_mono() + verdict->delay_ms;
 	enter(exchange, EXCHANGE_BACKING_OFF);
 	timer_start(exchange->timer, verdict->delay_ms);
 }
 
-/* How long a kept connection may have waited: what may not be repeated goes out on a fresh one,
- * or one that was alive a second ago. */
+/* How long a kept connection may have waited: what may not be repeated after it was sent goes out
+ * on a fresh one, or one that was alive a second ago. */
 static msec_t max_idle_ms(const struct exchange *exchange)
 {
 	if (exchange->replaced)
 		return -1;
-	return exchange->request.request_class == CLASS_REPLAYABLE ? MSEC_NEVER : 1000;
+	return retry_may_resend(exchange->request.request_class) ? MSEC_NEVER : 1000;
 }
 
-static void exchange_try(struct exchange *exchange)
+static void start_attempt(struct exchange *exchange, const struct transport_request *asked)
 {
-	struct request *request = &exchange->request;
+	const struct request *request = &exchange->request;
 	struct attempt_request attempt = {
 		.pool = server_pool(exchange->server, request->upstream_index),
-		.transport =
-			{
-				.method = request->method,
-				.target = request->target,
-				.fields = &request->fields,
-				.body = request->body,
-				.max_idle_ms = max_idle_ms(exchange),
-			},
+		.transport = *asked,
 		.profile = &request->profile->options,
 		.deadline = exchange->deadline,
+		.deadline_name = request->total_name,
+		.dialect = request->dialect,
+		.expected =
+			{
+				.events = request->stream && request->dialect != SSE_PLAIN,
+				.inference = path_is_inference(request->path) &&
+					     str_same(asked->method, "POST"),
+			},
 	};
 
 	enter(exchange, EXCHANGE_TRYING);
@@ -270,32 +300,64 @@ static void exchange_try(struct exchange *exchange)
 		attempt_start(server_base(exchange->server), &attempt, &attempt_handler, exchange);
 }
 
+static void exchange_try(struct exchange *exchange)
+{
+	const struct request *request = &exchange->request;
+	struct transport_request asked = {
+		.method = request->method,
+		.target = request->target,
+		.fields = &request->fields,
+		.body = request->body,
+		.max_idle_ms = max_idle_ms(exchange),
+	};
+
+	start_attempt(exchange, &asked);
+}
+
 /* The line of an attempt behind which none follows; what the client got of it has gone out. */
 static void log_broken(const struct exchange *exchange)
 {
-	record_log_attempt(&exchange->record, exchange->attempt, exchange->record.status, NULL, -1);
+	if (exchange->state == EXCHANGE_RELAYING && exchange->record.status >= 400)
+		return; /* it had its line when it came */
+	record_log_attempt(&exchange->record, exchange->attempt, NULL, -1);
 }
 
-/* The answer has begun and cannot be finished: the client is told so in the only ways left. */
-static void break_off(struct exchange *exchange)
+/* The same for an attempt that ran when somebody else ended the exchange. */
+static void log_abandoned(struct exchange *exchange)
 {
-	_cleanup_str_ struct str message = STR_NULL;
-	enter(exchange, EXCHANGE_BREAKING);
-	record_render_message(&exchange->record, &message);
-	drop_attempt(exchange);
-	relay_break(&exchange->relay, exchange->record.failure.error, str_text(&message));
+	exchange->record.reason = RETRY_REASON_FINAL;
+	if (!exchange->attempt || exchange->relay.ended)
+		return;
+	record_facts(&exchange->record, exchange->attempt,
+		attempt_facts(exchange->attempt)->answer_begun);
+	log_broken(exchange);
 }
 
 /* The upstream has said all. The exchange may be over when this returns. */
 static void end_answer(struct exchange *exchange)
 {
 	enum error error = relay_end(&exchange->relay);
+	struct failure failure;
 
 	if (error == ERROR_NONE)
 		return;
-	failure_set(&exchange->record.failure, PHASE_BODY, error, "");
+	failure_set(&failure, PHASE_BODY, error, "");
+	record_failure(&exchange->record, &failure, NULL);
 	log_broken(exchange);
 	break_off(exchange);
+}
+
+static void make_fields(
+	const struct exchange *exchange, const struct answer *from, struct fields *ret)
+{
+	char length[24];
+
+	message_copy_response_fields(&from->fields, !from->event_stream, ret);
+	if (from->complete && client_takes_body(exchange->client, from->status)) {
+		snprintf(length, sizeof(length), "%zu", evbuffer_get_length(from->held));
+		fields_set(ret, "Content-Length", length);
+	}
+	own_fields_add(&exchange->record, !from->own_status, ret);
 }
 
 /* The commit point: from here on nothing is retried. */
@@ -303,22 +365,66 @@ static void commit(struct exchange *exchange, struct answer *from)
 {
 	struct fields fields = FIELDS_NULL;
 	bool complete = from->complete;
-	char length[24];
 
-	enter(exchange, EXCHANGE_RELAYING);
-	exchange->record.status = from->status;
-	message_copy_response_fields(&from->fields, !from->event_stream, &fields);
-	if (complete && client_takes_body(exchange->client, from->status)) {
-		snprintf(length, sizeof(length), "%zu", evbuffer_get_length(from->held));
-		fields_set(&fields, "Content-Length", length);
+	if (exchange->head_sent && !from->event_stream) {
+		break_off(exchange); /* its status can no longer be told, its words can */
+		return;
 	}
-	add_own_fields(exchange, true, &fields);
+	enter(exchange, EXCHANGE_RELAYING);
+	patience_run(&exchange->patience);
+	exchange->record.status = from->status;
+	make_fields(exchange, from, &fields);
 	relay_start(&exchange->relay, exchange->client, exchange->attempt, from,
-		exchange->request.path, &fields, server_is_draining(exchange->server));
+		exchange->head_sent ? NULL : &fields, server_is_draining(exchange->server));
+	exchange->head_sent = false;
 	fields_fini(&fields);
-	if (complete || exchange->relay.terminated)
+	if (complete)
 		end_answer(exchange);
 }
+
+/* ---- After a 409 that our own first attempt may have caused. */
+
+static bool may_have_created(const struct exchange *exchange, const struct answer *from)
+{
+	return from->status == 409 && from->complete &&
+	       exchange->request.request_class == CLASS_CREATE_WITH_ID &&
+	       (exchange->record.attempts > 1 || exchange->replaced);
+}
+
+/* Asks for what was created; false if that has no name. */
+static bool read_created(struct exchange *exchange, struct answer *conflict)
+{
+	struct created *created = &exchange->created;
+	struct transport_request asked = {
+		.method = "GET", .fields = &created->fields, .max_idle_ms = MSEC_NEVER};
+
+	created->target = request_created_target(&exchange->request, &created->fields);
+	if (!created->target)
+		return false;
+	created->nothing = evbuffer_new();
+	if (!created->nothing)
+		abort();
+	created->conflict = exchange->attempt;
+	created->answer = conflict;
+	exchange->attempt = NULL;
+	asked.target = created->target;
+	asked.body = created->nothing;
+	start_attempt(exchange, &asked);
+	return true;
+}
+
+/* What the first attempt made, or, where it cannot be read, the 409 itself. */
+static void commit_created(struct exchange *exchange, struct answer *from)
+{
+	if (!from || from->status < 200 || from->status > 299) {
+		drop_attempt(exchange);
+		from = exchange->created.answer;
+		record_answer(&exchange->record, from);
+	}
+	commit(exchange, from);
+}
+
+/* ---- What comes of an attempt. */
 
 static void exchange_on_answer(void *arg, struct answer *from)
 {
@@ -328,18 +434,22 @@ static void exchange_on_answer(void *arg, struct answer *from)
 
 	record_facts(&exchange->record, exchange->attempt, true);
 	record_answer(&exchange->record, from);
+	if (exchange->created.conflict) {
+		commit_created(exchange, from);
+		return;
+	}
 	facts = retry_facts(exchange, from->status);
 	facts.retry_after_ms = header_retry_after_ms(fields_get(&from->fields, "Retry-After"),
 		fields_get(&from->fields, "retry-after-ms"), clock_wall_us());
 	verdict = retry_decide(&exchange->request.retry, &facts);
 	exchange->record.reason = verdict.reason;
 	if (from->status >= 400)
-		record_log_attempt(&exchange->record, exchange->attempt, from->status,
-			&from->fields, verdict.action == RETRY_AGAIN ? verdict.delay_ms : -1);
-	if (verdict.action == RETRY_RELAY)
-		commit(exchange, from);
-	else
+		record_log_attempt(&exchange->record, exchange->attempt, from,
+			verdict.action == RETRY_AGAIN ? verdict.delay_ms : -1);
+	if (verdict.action != RETRY_RELAY)
 		retry(exchange, &verdict);
+	else if (!may_have_created(exchange, from) || !read_created(exchange, from))
+		commit(exchange, from);
 }
 
 static void exchange_on_body(void *arg, struct evbuffer *piece)
@@ -348,9 +458,8 @@ static void exchange_on_body(void *arg, struct evbuffer *piece)
 
 	if (exchange->relay.ended)
 		return;
+	patience_touch(&exchange->patience);
 	relay_body(&exchange->relay, piece);
-	if (exchange->relay.terminated)
-		end_answer(exchange); /* at once, whatever the upstream still sends */
 }
 
 static void exchange_on_end(void *arg)
@@ -373,7 +482,11 @@ static void exchange_on_failure(void *arg, const struct failure *failure)
 		return; /* the client has it all */
 	record_facts(
 		&exchange->record, exchange->attempt, relaying || failure->phase == PHASE_BODY);
-	exchange->record.failure = *failure;
+	if (exchange->created.conflict) {
+		commit_created(exchange, NULL);
+		return;
+	}
+	record_failure(&exchange->record, failure, attempt_stream_error(exchange->attempt));
 	if (relaying) {
 		exchange->record.reason = RETRY_REASON_FINAL;
 		log_broken(exchange);
@@ -383,7 +496,7 @@ static void exchange_on_failure(void *arg, const struct failure *failure)
 	facts = retry_facts(exchange, 0);
 	verdict = retry_decide(&exchange->request.retry, &facts);
 	exchange->record.reason = verdict.reason;
-	record_log_attempt(&exchange->record, exchange->attempt, 0, NULL,
+	record_log_attempt(&exchange->record, exchange->attempt, NULL,
 		verdict.action == RETRY_GIVE_UP ? -1 : verdict.delay_ms);
 	if (verdict.action == RETRY_GIVE_UP)
 		give_up(exchange);
@@ -398,20 +511,63 @@ static const struct attempt_handler attempt_handler = {
 	.on_failure = exchange_on_failure,
 };
 
+/* ---- Patience: a stream's client gets a sign of life. */
+
+static void send_comment(struct exchange *exchange, msec_t next_in_ms)
+{
+	_cleanup_str_ struct str text = STR_NULL;
+	struct evbuffer *piece = evbuffer_new();
+
+	if (!piece)
+		abort();
+	record_render_comment(&exchange->record, next_in_ms, &text);
+	evbuffer_add(piece, text.data, text.len);
+	client_send(exchange->client, piece);
+	evbuffer_free(piece);
+}
+
+/* Nothing of an answer has gone out: the client gets its 200 before it gives up, and the attempts
+ * go on behind it. */
+static void keep_waiting(struct exchange *exchange, msec_t next_in_ms)
+{
+	if (!exchange->head_sent) {
+		exchange->record.status = 200;
+		reply_start_stream(
+			exchange->client, &exchange->record, server_is_draining(exchange->server));
+	}
+	exchange->head_sent = true;
+	send_comment(exchange, next_in_ms);
+}
+
+static void exchange_on_patience(void *arg)
+{
+	struct exchange *exchange = arg;
+	msec_t left = exchange->resumes - clock_mono();
+
+	if (!patience_is_due(&exchange->patience))
+		return;
+	if (exchange->state == EXCHANGE_TRYING)
+		keep_waiting(exchange, -1);
+	else if (exchange->state == EXCHANGE_BACKING_OFF)
+		keep_waiting(exchange, left > 0 ? left : 0);
+	else if (exchange->state == EXCHANGE_RELAYING && exchange->relay.event_stream &&
+		 exchange->attempt && !attempt_is_torn(exchange->attempt) &&
+		 client_queued(exchange->client) == 0)
+		send_comment(exchange, -1);
+}
+
 /* ---- The client. */
 
 static void exchange_on_gone(void *arg, const char *detail)
 {
 	struct exchange *exchange = arg;
+	struct failure failure;
+
 	exchange->client = NULL;
+	failure_set(&failure, PHASE_CLIENT, ERROR_CLIENT_CLOSED, detail);
 	if (exchange->state != EXCHANGE_BREAKING) /* then that is what happened */
-		failure_set(&exchange->record.failure, PHASE_CLIENT, ERROR_CLIENT_CLOSED, detail);
-	exchange->record.reason = RETRY_REASON_FINAL;
-	if (exchange->attempt && !exchange->relay.ended) {
-		record_facts(&exchange->record, exchange->attempt,
-			attempt_facts(exchange->attempt)->answer_begun);
-		log_broken(exchange);
-	}
+		record_failure(&exchange->record, &failure, NULL);
+	log_abandoned(exchange);
 	finish(exchange);
 }
 
@@ -461,6 +617,8 @@ void exchange_new(struct server *server, struct evhttp_request *from)
 		refuse(exchange, &refusal);
 	} else {
 		exchange->deadline = exchange->record.began + exchange->request.total_ms;
+		patience_init(&exchange->patience, server_base(server), &exchange->request,
+			exchange_on_patience, exchange);
 		exchange->record.attempts = 1;
 		exchange_try(exchange);
 	}
@@ -475,25 +633,47 @@ void exchange_drain(struct exchange *exchange, msec_t until)
 		exchange->deadline = until;
 }
 
+static void note_draining(struct exchange *exchange)
+{
+	struct failure failure;
+
+	failure_set(&failure, PHASE_CLIENT, ERROR_DRAINING, "drain_timeout ran out");
+	record_failure(&exchange->record, &failure, NULL);
+	log_abandoned(exchange);
+}
+
+static void turn_away(struct exchange *exchange)
+{
+	struct reply reply = {
+		.status = 503,
+		.error = ERROR_DRAINING,
+		.message =
+			"andiron: shutting down before the request could be answered; try again.",
+		.may_retry = true,
+		.close = true,
+	};
+
+	timer_stop(exchange->timer);
+	drop_attempt(exchange);
+	if (exchange->head_sent)
+		break_off(exchange);
+	else
+		answer(exchange, &reply);
+}
+
 bool exchange_cut(struct exchange *exchange)
 {
-	static const char why[] = "drain_timeout ran out";
-
 	switch (exchange->state) {
 	case EXCHANGE_ADMITTING:
 	case EXCHANGE_TRYING:
 	case EXCHANGE_BACKING_OFF:
-		failure_set(&exchange->record.failure, PHASE_CLIENT, ERROR_DRAINING, why);
-		timer_stop(exchange->timer);
-		drop_attempt(exchange);
-		answer(exchange, 503, ERROR_DRAINING,
-			"andiron: shutting down before the request could be answered; try again.",
-			true, true);
+		note_draining(exchange);
+		turn_away(exchange);
 		return true;
 	case EXCHANGE_RELAYING:
 		if (exchange->relay.ended)
 			return false; /* it is only on its way out */
-		failure_set(&exchange->record.failure, PHASE_CLIENT, ERROR_DRAINING, why);
+		note_draining(exchange);
 		break_off(exchange);
 		return true;
 	case EXCHANGE_BREAKING:
@@ -510,8 +690,7 @@ void exchange_abort(struct exchange *exchange)
 
 	if (exchange->state == EXCHANGE_ENDED)
 		return;
-	failure_set(
-		&exchange->record.failure, PHASE_CLIENT, ERROR_DRAINING, "drain_timeout ran out");
+	note_draining(exchange);
 	exchange->client = NULL;
 	client_abort(client);
 	finish(exchange);

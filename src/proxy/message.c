@@ -40,6 +40,8 @@ void message_copy_request_fields(const struct fields *from, bool stream, struct 
 
 void message_copy_response_fields(const struct fields *from, bool keep_length, struct fields *ret)
 {
+	/* Chunks win over a length beside them (RFC 9112, 6.3). */
+	keep_length = keep_length && !fields_get(from, "Transfer-Encoding");
 	for (size_t i = 0; i < from->count; i++) {
 		const struct field *field = &from->list[i];
 
@@ -58,13 +60,14 @@ bool message_stops_sdk_retries(int status)
 	return status == 408 || status == 409 || status == 429 || status >= 500;
 }
 
-static void add_error_object(struct str *out, enum error error, const char *message)
+static void add_error_object(
+	struct str *out, const char *message, const char *type, const char *code)
 {
 	json_begin_object(out, "error");
 	json_add_string(out, "message", message);
-	json_add_string(out, "type", "andiron_error");
+	json_add_string(out, "type", type);
 	json_add_null(out, "param");
-	json_add_string(out, "code", error_name(error));
+	json_add_string(out, "code", code);
 	json_end(out);
 }
 
@@ -73,18 +76,33 @@ void message_render_error(enum error error, const char *message, bool anthropic,
 	json_begin(ret);
 	if (anthropic)
 		json_add_string(ret, "type", "error");
-	add_error_object(ret, error, message);
+	add_error_object(ret, message, "andiron_error", error_name(error));
 	json_end(ret);
 }
 
-void message_render_error_event(enum error error, const char *message, struct str *ret)
+static const char *or_else(const char *text, const char *otherwise)
+{
+	return *text ? text : otherwise;
+}
+
+void message_render_error_event(
+	enum error error, const char *message, const struct soft_error *said, struct str *ret)
 {
 	str_add(ret, "event: error\ndata: ");
 	json_begin(ret);
 	json_add_string(ret, "type", "error");
-	add_error_object(ret, error, message);
+	add_error_object(ret, or_else(said->message, message), or_else(said->type, "andiron_error"),
+		or_else(said->code, error_name(error)));
 	json_end(ret);
 	str_add(ret, "\n\n");
+}
+
+void message_render_upstream_error(const struct soft_error *said, struct str *ret)
+{
+	json_begin(ret);
+	add_error_object(ret, said->message, or_else(said->type, "error"),
+		or_else(said->code, error_name(ERROR_STREAM_ERROR)));
+	json_end(ret);
 }
 
 const char *message_reason(int status)
@@ -94,10 +112,17 @@ const char *message_reason(int status)
 		const char *reason;
 	} reasons[] = {
 		{400, "Bad Request"},
+		{401, "Unauthorized"},
+		{402, "Payment Required"},
 		{403, "Forbidden"},
 		{404, "Not Found"},
 		{405, "Method Not Allowed"},
+		{408, "Request Timeout"},
+		{409, "Conflict"},
+		{412, "Precondition Failed"},
 		{413, "Content Too Large"},
+		{422, "Unprocessable Content"},
+		{429, "Too Many Requests"},
 		{499, "Client Closed Request"},
 		{500, "Internal Server Error"},
 		{501, "Not Implemented"},

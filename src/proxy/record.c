@@ -2,8 +2,11 @@
 
 #include <stdio.h>
 
+#include "proxy/message.h"
+
 void record_begin_attempt(struct record *record)
 {
+	record->attempt_began = clock_mono();
 	record->error_code[0] = '\0';
 	record->upstream_request_id[0] = '\0';
 }
@@ -27,13 +30,38 @@ static void keep_upstream_id(struct record *record, const struct fields *fields)
 		id ? id : "");
 }
 
+static void remember(struct record *record, int status)
+{
+	if (record->failure.error == ERROR_NONE)
+		return;
+	record->mishap.failure = record->failure;
+	record->mishap.status = status;
+	snprintf(record->mishap.address, sizeof(record->mishap.address), "%s",
+		record->facts.address);
+}
+
 void record_answer(struct record *record, const struct answer *answer)
 {
 	bool failed = answer->status >= 400;
 
 	keep_upstream_id(record, &answer->fields);
 	snprintf(record->error_code, sizeof(record->error_code), "%s", answer->error_code);
-	failure_set(&record->failure, PHASE_BODY, failed ? ERROR_UPSTREAM_STATUS : ERROR_NONE, "");
+	record->said = answer->said;
+	failure_set(&record->failure, PHASE_BODY, failed ? ERROR_UPSTREAM_STATUS : ERROR_NONE,
+		answer->own_status ? "a status of 2xx, and no answer of the kind that was asked for"
+				   : "");
+	remember(record, answer->status);
+}
+
+void record_failure(
+	struct record *record, const struct failure *failure, const struct soft_error *said)
+{
+	record->failure = *failure;
+	record->said = said ? *said : (struct soft_error){.status = 0};
+	if (said)
+		snprintf(record->error_code, sizeof(record->error_code), "%s",
+			*said->code ? said->code : said->type);
+	remember(record, 0);
 }
 
 static struct event new_event(const struct record *record, const char *name)
@@ -68,18 +96,21 @@ static struct event new_event(const struct record *record, const char *name)
 	return event;
 }
 
-void record_log_attempt(const struct record *record, const struct attempt *attempt, int status,
-	const struct fields *fields, msec_t retry_in_ms)
+void record_log_attempt(const struct record *record, const struct attempt *attempt,
+	const struct answer *answer, msec_t retry_in_ms)
 {
 	struct event event = new_event(record, "attempt");
 
 	event.level = "warning";
 	event.attempt = record->attempts;
-	event.status = status;
 	event.total_ms = attempt_total_ms(attempt);
 	event.retry_in_ms = retry_in_ms;
 	event.reason = retry_reason_name(record->reason);
-	event.answer_fields = fields;
+	if (answer) {
+		event.status = answer->status;
+		event.answer_fields = &answer->fields;
+		event.body = answer->held;
+	}
 	event_log_write(record->log, &event);
 }
 
@@ -110,4 +141,28 @@ void record_render_message(const struct record *record, struct str *out)
 		str_addf(out, " at %s", record->facts.address);
 	str_addf(out, ", %d attempt%s. %s.", record->attempts, record->attempts == 1 ? "" : "s",
 		dashboard_text(record->dashboard));
+}
+
+void record_render_error_event(const struct record *record, struct str *out)
+{
+	_cleanup_str_ struct str sentence = STR_NULL;
+
+	record_render_message(record, &sentence);
+	message_render_error_event(record->failure.error, str_text(&sentence), &record->said, out);
+}
+
+void record_render_comment(const struct record *record, msec_t next_in_ms, struct str *out)
+{
+	const struct mishap *mishap = &record->mishap;
+	int next = record->attempts + (next_in_ms >= 0);
+
+	str_addf(out, ": andiron: attempt %d of %d", next, record->request->retry.max_attempts);
+	if (mishap->status)
+		str_addf(out, ", %d from upstream", mishap->status);
+	else if (mishap->failure.error != ERROR_NONE)
+		str_addf(out, ", %s in phase %s", error_name(mishap->failure.error),
+			phase_name(mishap->failure.phase));
+	if (next_in_ms >= 0)
+		str_addf(out, ", next in %lld s", (long long)((next_in_ms + 999) / 1000));
+	str_add(out, "\n\n");
 }

@@ -14,6 +14,7 @@
 #include "base/random.h"
 #include "net/buffer.h"
 #include "policy/access.h"
+#include "policy/client_limit.h"
 #include "policy/header.h"
 #include "policy/route.h"
 #include "proxy/credential.h"
@@ -144,6 +145,14 @@ static bool check_method(
 	return true;
 }
 
+/* Behind the `?`; NULL: there is none. */
+static const char *query_of(const char *target)
+{
+	const char *mark = strchr(target, '?');
+
+	return mark ? mark + 1 : NULL;
+}
+
 static bool map_target(struct request *request, const char *target, const char *host,
 	struct target_path *ret_mapped, struct refusal *refusal)
 {
@@ -164,11 +173,12 @@ static bool map_target(struct request *request, const char *target, const char *
 	request->request_class = CLASS_GUARDED;
 	if (path_decode(request->target, path, sizeof(path))) {
 		request->path = xstrdup(path);
-		request->request_class = class_of(request->method, path);
+		request->request_class = class_of(request->method, path, query_of(request->target));
 	} else {
 		request->path = xstrndup(request->target, strcspn(request->target, "?"));
 	}
 	request->anthropic = str_begins(request->path, "/inference/v1/messages");
+	request->dialect = sse_dialect_of(request->path);
 	return true;
 }
 
@@ -237,25 +247,68 @@ static bool choose_profile(struct request *request, const struct config *config,
 	return false;
 }
 
+static void set_signs(struct request *request, const struct client_limits *limits)
+{
+	const struct profile_options *profile = &request->profile->options;
+	struct signs *signs = &request->signs;
+	bool events = request->stream && request->dialect != SSE_PLAIN;
+
+	*signs = (struct signs){MSEC_NEVER, MSEC_NEVER, MSEC_NEVER};
+	if (events && profile->patience) {
+		signs->first_ms = client_limit_patience_ms(limits->first_byte_ms);
+		signs->waiting_ms = client_limit_filler_ms(limits->silence_ms);
+		signs->running_ms = signs->waiting_ms;
+	}
+	if (events && profile->heartbeat)
+		signs->running_ms = profile->heartbeat;
+}
+
+/* The profile's limit and the client's own, whichever is earlier; a stream's client is kept patient
+ * instead. X-Andiron-Timeout (`timeout_ms` > 0) stands for both. */
+static void set_limits(struct request *request, const struct fields *fields, msec_t timeout_ms)
+{
+	struct client_announcement announced = {
+		.timeout = fields_get(fields, "X-Stainless-Timeout"),
+		.read_timeout = fields_get(fields, "X-Stainless-Read-Timeout"),
+		.lang = fields_get(fields, "X-Stainless-Lang"),
+		.user_agent = fields_get(fields, "User-Agent"),
+	};
+	struct client_limits known = client_limits_of(&announced), taken;
+	msec_t answer_ms = client_limit_answer_ms(known.first_byte_ms);
+
+	announced.stream = request->stream;
+	taken = client_limits_of(&announced);
+	request->total_ms = request->profile->options.total_timeout;
+	request->total_name = "total_timeout";
+	if (timeout_ms > 0) {
+		request->total_ms = timeout_ms;
+		request->total_name = "X-Andiron-Timeout";
+		taken.first_byte_ms = MSEC_NEVER; /* it waits at least that long */
+		answer_ms = MSEC_NEVER;
+	}
+	set_signs(request, &taken);
+	if (answer_ms < request->total_ms && request->signs.first_ms == MSEC_NEVER) {
+		request->total_ms = answer_ms;
+		request->total_name = "the time that the client waits";
+	}
+}
+
 static bool read_overrides(
 	struct request *request, const struct fields *fields, struct refusal *refusal)
 {
 	const char *timeout = fields_get(fields, "X-Andiron-Timeout");
 	const char *attempts = fields_get(fields, "X-Andiron-Max-Attempts");
 	const char *sdk_retry = fields_get(fields, "x-stainless-retry-count");
+	msec_t timeout_ms = timeout ? duration_parse(timeout) : 0;
 	char *end;
 
 	request->retry = request->profile->retry;
-	request->total_ms = request->profile->options.total_timeout;
 	request->sdk_retry = sdk_retry && ascii_is_digit(*sdk_retry) ? atoi(sdk_retry) : -1;
-	if (timeout) {
-		request->total_ms = duration_parse(timeout);
-		if (request->total_ms <= 0 || request->total_ms > 24LL * 3600 * 1000)
-			return refuse(refusal, 400, ERROR_HTTP_REQUEST_ERROR,
-				"andiron: X-Andiron-Timeout takes a duration above 0 and up to "
-				"24h, as "
-				"500ms, 45s, 10m or 1h.");
-	}
+	if (timeout && (timeout_ms <= 0 || timeout_ms > 24LL * 3600 * 1000))
+		return refuse(refusal, 400, ERROR_HTTP_REQUEST_ERROR,
+			"andiron: X-Andiron-Timeout takes a duration above 0 and up to 24h, as "
+			"500ms, 45s, 10m or 1h.");
+	set_limits(request, fields, timeout_ms);
 	if (attempts) {
 		long count = strtol(attempts, &end, 10);
 
@@ -380,6 +433,22 @@ void request_init(struct request *request, struct evhttp_request *from, const st
 		request->path = xstrndup(
 			evhttp_request_get_uri(from), strcspn(evhttp_request_get_uri(from), "?"));
 	fields_fini(&fields);
+}
+
+char *request_created_target(const struct request *request, struct fields *ret_fields)
+{
+	char path[MAX_PATH];
+
+	if (request->request_class != CLASS_CREATE_WITH_ID ||
+		!class_created_path(request->path, query_of(request->target), path, sizeof(path)))
+		return NULL;
+	for (size_t i = 0; i < request->fields.count; i++) {
+		const struct field *field = &request->fields.list[i];
+
+		if (!str_begins_nocase(field->name, "Content-"))
+			fields_add(ret_fields, field->name, field->value);
+	}
+	return xstrdup(path);
 }
 
 void request_fini(struct request *request)

@@ -11,9 +11,18 @@
 #include "net/fields.h"
 #include "policy/class.h"
 #include "policy/retry.h"
+#include "policy/sse.h"
 
 struct evbuffer;
 struct evhttp_request;
+
+/* How long a silence may last until a stream's client needs a sign of life; MSEC_NEVER: it needs
+ * none. */
+struct signs {
+	msec_t first_ms;   /* from the request's arrival */
+	msec_t waiting_ms; /* from then on, until the stream begins */
+	msec_t running_ms; /* within the stream */
+};
 
 struct request {
 	const char *method;
@@ -30,7 +39,10 @@ struct request {
 	size_t upstream_index;
 	const struct profile_config *profile;
 	struct retry_policy retry; /* the profile's, with the client's max attempts */
-	msec_t total_ms;
+	msec_t total_ms;           /* from its arrival to its answer */
+	const char *total_name;    /* whose limit that is, for people */
+	enum sse_dialect dialect;  /* of its answer, should that be a stream */
+	struct signs signs;
 	struct fields fields;  /* for the upstream */
 	struct evbuffer *body; /* shared by all attempts */
 };
@@ -48,3 +60,8 @@ struct refusal {
 void request_init(struct request *request, struct evhttp_request *from, const struct config *config,
 	struct refusal *ret_refusal);
 void request_fini(struct request *request);
+
+/* What is asked when a create with an id of the client's own meets a 409: the resource that an
+ * earlier attempt has made. NULL if there is no such thing; the caller frees it, and the fields,
+ * too. */
+char *request_created_target(const struct request *request, struct fields *ret_fields);

@@ -14,6 +14,7 @@
 #include "net/pool.h"
 #include "net/resolver.h"
 #include "net/timer.h"
+#include "net/transport.h"
 #include "proxy/accepted.h"
 #include "proxy/exchange.h"
 
@@ -105,6 +106,11 @@ static struct evhttp *new_http(struct server *server)
 	return http;
 }
 
+static const struct transport_type *transport_of(int kind)
+{
+	return kind == TRANSPORT_EVHTTP ? &transport_evhttp : &transport_native;
+}
+
 static void new_pools(struct server *server)
 {
 	const struct config *config = server->setup.config;
@@ -118,6 +124,7 @@ static void new_pools(struct server *server)
 			.port = config->upstreams[i].port,
 			.tls = server->setup.tls[i],
 			.idle_ms = config->upstreams[i].options.pool_idle,
+			.transport = transport_of(config->upstreams[i].options.transport),
 		};
 
 		server->pools[i] = pool_new(&options);

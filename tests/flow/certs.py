@@ -2,7 +2,8 @@
 
     authority()            the directory's files as attributes, made at the first call
     .ca                    what the daemon trusts (ca_file)
-    .server                certificate and key for localhost, upstream.test, 127.0.0.1, ::1
+    .server                certificate and key for localhost, upstream.test, api.test,
+                           api.localhost, 127.0.0.1, ::1
     .wrong_name            the same authority, another name
     .expired               the same authority, over since yesterday
     .unknown_ca            right names, an authority that nobody trusts
@@ -14,7 +15,8 @@ import os
 import subprocess
 import tempfile
 
-NAMES = "DNS:localhost,DNS:upstream.test,IP:127.0.0.1,IP:::1"
+NAMES = ("DNS:localhost,DNS:upstream.test,DNS:api.test,DNS:api.localhost,"
+         "IP:127.0.0.1,IP:::1")
 
 
 class Authority:

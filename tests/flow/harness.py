@@ -34,7 +34,7 @@ from upstream import Upstream
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BINARY = os.environ.get("ANDIRON", os.path.join(ROOT, "build", "andiron"))
-TRANSPORT = os.environ.get("ANDIRON_TEST_TRANSPORT", "evhttp")
+TRANSPORT = os.environ.get("ANDIRON_TEST_TRANSPORT", "native")
 BOUND = 20.0 * float(os.environ.get("ANDIRON_TEST_SLOW", "1"))
 
 CHAT = b'{"model":"accounts/fireworks/models/m","messages":[{"role":"user","content":"hi"}]}'

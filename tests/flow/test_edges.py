@@ -72,7 +72,10 @@ class Answers(Plain):
         self.assert_status(self.post(body=bytes(size)), 200)
 
     def test_bytes_that_were_never_sent_are_not_counted(self):
-        self.plain([], ONCE, connections=[[lambda connection: connection.reset()]])
+        def reset_early(connection):
+            connection._receive(None)
+            connection.reset()
+        self.plain([], ONCE, connections=[[reset_early]])
         answer = self.post(body=bytes(30 * MIB))
         self.assert_status(answer, 502)
         event = self.wait_event(event="attempt")

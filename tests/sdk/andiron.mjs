@@ -9,7 +9,7 @@ import { fileURLToPath } from 'node:url';
 
 const BINARY = process.env.ANDIRON
   || fileURLToPath(new URL('../../build/andiron', import.meta.url));
-const TRANSPORT = process.env.ANDIRON_TEST_TRANSPORT || 'evhttp';
+const TRANSPORT = process.env.ANDIRON_TEST_TRANSPORT || 'native';
 const START_LIMIT = 30_000;             /* bounds, not expectations: a sanitizer build is slow */
 const STOP_LIMIT = 45_000;              /* longer than the drain_timeout of 30 s */
 const SANITIZER = /^.*(?:\w+Sanitizer:|runtime error:).*$/m;
@@ -17,14 +17,17 @@ const SANITIZER = /^.*(?:\w+Sanitizer:|runtime error:).*$/m;
 /* Andiron uses this in place of the word `andiron` that the SDK has for a key. */
 export const API_KEY = 'fw_sdk_tests_key';
 
-/* directory: a temporary one. profile: keys of [profile.default] beside what makes it quick. */
-export async function startAndiron(directory, upstream, profile = {}) {
+/* directory: a temporary one. profile: keys of [profile.default] beside what makes it quick, keys:
+ * of [upstream.fireworks]. */
+export async function startAndiron(directory, upstream, profile = {}, keys = {}) {
   const eventLog = join(directory, 'events.jsonl');
   const configuration = join(directory, 'andiron.ini');
   await writeFile(configuration, render({
     'server': { listen: '127.0.0.1:0', admin: 'off' },
     'log': { events: eventLog, format: 'json' },
-    'upstream.fireworks': { url: upstream.url, ca_file: upstream.caFile, transport: TRANSPORT },
+    'upstream.fireworks': {
+      url: upstream.url, ca_file: upstream.caFile, transport: TRANSPORT, ...keys,
+    },
     'profile.default': { backoff_base: '20ms', jitter: 'none', ...profile },
   }));
 
@@ -40,6 +43,8 @@ export async function startAndiron(directory, upstream, profile = {}) {
 
   return {
     baseURL: `${baseURL}/v1`,
+    /* What the event log holds so far. */
+    events: () => readEvents(eventLog),
     /* Ends it with SIGTERM, once, and checks that it leaves in order. Gives the event log. */
     stop: () => (stopping ??= stop(child, closed, stderr, eventLog)),
   };
@@ -49,7 +54,7 @@ const render = (sections) => Object.entries(sections).flatMap(([name, keys]) =>
   [`[${name}]`, ...Object.entries(keys).map(([key, value]) => `${key} = ${value}`), '']).join('\n');
 
 /* What the machine has set for its own andiron and its own way out is not for the one under test. */
-function cleanEnvironment() {
+export function cleanEnvironment() {
   return Object.fromEntries(Object.entries(process.env).filter(([name]) =>
     !/^(ANDIRON|FIREWORKS)_|^ANDIRON$|_PROXY$/i.test(name)));
 }
@@ -82,5 +87,9 @@ async function stop(child, closed, stderr, eventLog) {
   assert.equal(signal ?? code, 0, `andiron ended with ${signal ?? code}, not 0:\n${said}`);
   const log = await readFile(eventLog, 'utf8');
   assert.ok(!`${said}\n${log}`.includes(API_KEY), 'the API key is in a log');
-  return log.split('\n').filter(Boolean).map((line) => JSON.parse(line));
+  return parseEvents(log);
 }
+
+/* Without a last line that is still being written. */
+const parseEvents = (log) => log.split('\n').slice(0, -1).map((line) => JSON.parse(line));
+const readEvents = async (file) => parseEvents(await readFile(file, 'utf8').catch(() => ''));

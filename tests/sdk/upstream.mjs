@@ -72,7 +72,7 @@ export async function startUpstream(directory, plan = () => OK) {
   };
 }
 
-function makeCertificate(directory) {
+export function makeCertificate(directory) {
   const keyFile = join(directory, 'key.pem');
   const caFile = join(directory, 'ca.pem');
   execFileSync('openssl', [
@@ -223,7 +223,7 @@ const ENDPOINTS = {
   },
 };
 
-function json(value) {
+export function json(value) {
   const body = Buffer.from(JSON.stringify(value));
   const middle = body.length / 2;
   return {
@@ -232,7 +232,7 @@ function json(value) {
   };
 }
 
-const chatAnswer = (model, prompt) => json({
+export const chatAnswer = (model, prompt) => json({
   id: 'chatcmpl-1',
   object: 'chat.completion',
   created: 1,
@@ -245,7 +245,7 @@ const chatAnswer = (model, prompt) => json({
   usage: { prompt_tokens: 8, completion_tokens: 6, total_tokens: 14 },
 });
 
-function chatStream(model, prompt) {
+export function chatStream(model, prompt) {
   const choice = (delta, finish_reason = null) => JSON.stringify({
     id: 'chatcmpl-1',
     object: 'chat.completion.chunk',

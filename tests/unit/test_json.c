@@ -461,8 +461,229 @@ static void ends_at_its_depth(void)
 	}
 }
 
+/* ---- Walk */
+
+/* `key=value;` for each member, as they stand there; then how the walk ended. */
+static char *walk_members(const char *text, size_t len)
+{
+	_cleanup_free_ char *exact = xmalloc(len); /* a read behind the end is seen */
+	struct str out = STR_NULL;
+	struct json_pair pair;
+	size_t cursor = 0;
+
+	memcpy(exact, text, len);
+	while (json_next_member(exact, len, &cursor, &pair)) {
+		str_add_bytes(&out, pair.key, pair.key_len);
+		str_add_char(&out, '=');
+		str_add_bytes(&out, pair.value, pair.value_len);
+		str_add_char(&out, ';');
+	}
+	str_add(&out, cursor == len ? "end" : cursor > len ? "broken" : "more");
+	return str_steal(&out);
+}
+
+static void walks_members(void)
+{
+	static const struct {
+		const char *text, *want;
+	} rows[] = {
+		{"{}", "end"},
+		{" { } \n", "end"},
+		{"{'a':1}", "a=1;end"},
+		{"{'a':1,'b':'x'}", "a=1;b='x';end"},
+		{" {\n'a' : [1,{'c':2}] ,\t'b':{ 'd' : 'e' } } \r\n",
+			"a=[1,{'c':2}];b={ 'd' : 'e' };end"},
+		{"{'a':null,'a':true,'':-1.5e3}", "a=null;a=true;=-1.5e3;end"},
+		{"{'a\\'b':'}','c':'\\\\'}", "a\\'b='}';c='\\\\';end"},
+		{"{'a':','}", "a=',';end"},
+		/* something behind it */
+		{"{}x", "more"},
+		{"{'a':1}}", "a=1;more"},
+		{"{'a':1} {", "a=1;more"},
+		/* cut, or no object */
+		{"", "broken"},
+		{" ", "broken"},
+		{"{", "broken"},
+		{"{ ", "broken"},
+		{"}", "broken"},
+		{",", "broken"},
+		{"[]", "broken"},
+		{"'a'", "broken"},
+		{"null", "broken"},
+		{"x{'a':1}", "broken"},
+		{"{'a", "broken"},
+		{"{'a'", "broken"},
+		{"{'a':", "broken"},
+		{"{'a':1", "broken"},
+		{"{'a':1,", "a=1;broken"},
+		{"{'a':1 ", "a=1;broken"},
+		{"{'a':'x'", "a='x';broken"},
+		{"{'a':1,}", "a=1;broken"},
+		{"{,}", "broken"},
+		{"{,'a':1}", "broken"},
+		{"{'a':1 'b':2}", "a=1;broken"},
+		{"{'a':1]", "a=1;broken"},
+		{"{'a' 1}", "broken"},
+		{"{'a'}", "broken"},
+		{"{a:1}", "broken"},
+		{"{1:2}", "broken"},
+		{"{'a':}", "broken"},
+		{"{'a':[1,2}", "a=[1,2};broken"}, /* not a validator */
+		{"{'a':'x}", "broken"},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		_cleanup_free_ char *text = quoted(rows[i].text), *want = quoted(rows[i].want);
+		_cleanup_free_ char *got = walk_members(text, strlen(text));
+
+		ROW("%s", rows[i].text);
+		CHECK_STR(got, want);
+	}
+}
+
+static void finds_a_member(void)
+{
+	static const struct {
+		const char *text, *want; /* of `key`; NULL: none */
+	} rows[] = {
+		{"{'key':1}", "1"},
+		{"{'a':{'key':2},'key':'x'}", "'x'"},
+		{"{'key':1,'key':2}", "1"},
+		{"{'key':{'a':[]}", "{'a':[]}"}, /* what is cut behind it does not matter */
+		{"{'a':1,'keys':2,'ke':3}", NULL},
+		{"{'a':'key','b':['key',1]}", NULL},
+		{"{'key':'x", NULL},
+		{"{'a':[,'key':1}", NULL},
+		{"['key']", NULL},
+		{"{}", NULL},
+		{"", NULL},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		_cleanup_free_ char *text = quoted(rows[i].text);
+		_cleanup_free_ char *want = rows[i].want ? quoted(rows[i].want) : NULL;
+		const char *value = "untouched";
+		size_t len = 0;
+		bool found = json_member(text, strlen(text), "key", &value, &len);
+		_cleanup_free_ char *got = found ? xstrndup(value, len) : NULL;
+
+		ROW("%s", rows[i].text);
+		CHECK_STR(got, want);
+		CHECK(found || strcmp(value, "untouched") == 0);
+	}
+}
+
+static void walks_elements(void)
+{
+	static const struct {
+		const char *text, *want;
+	} rows[] = {
+		{"[]", ""},
+		{"[1]", "1;"},
+		{" [ 1 , 'a,b' , {'c':[2]} ]", "1;'a,b';{'c':[2]};"},
+		{"[1,2", "1;"},
+		{"{'a':1}", ""},
+		{"", ""},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		_cleanup_free_ char *text = quoted(rows[i].text), *want = quoted(rows[i].want);
+		_cleanup_str_ struct str got = STR_NULL;
+		size_t cursor = 0, len;
+		const char *value;
+
+		ROW("%s", rows[i].text);
+		while (json_element(text, strlen(text), &cursor, &value, &len)) {
+			str_add_bytes(&got, value, len);
+			str_add_char(&got, ';');
+		}
+		CHECK_STR(str_text(&got), want);
+	}
+}
+
+static void unquotes(void)
+{
+	static const struct {
+		const char *text, *want; /* NULL: no string */
+	} rows[] = {
+		{"''", ""},
+		{"'plain'", "plain"},
+		{"'\\b\\f\\n\\r\\t\\/\\\\'", "\b\f\n\r\t/\\"},
+		{"'\\'x\\''", "'x'"},
+		{"'\\u0041\\u00e9\\u20AC'", "A\xc3\xa9\xe2\x82\xac"},
+		{"'\\u007f\\u0080\\u07ff\\u0800\\uffff'",
+			"\x7f\xc2\x80\xdf\xbf\xe0\xa0\x80\xef\xbf\xbf"},
+		{"'\\ud83d\\ude00\\uD800\\uDC00'", "\xf0\x9f\x98\x80\xf0\x90\x80\x80"},
+		{"'\xf0\x9f\x98\x80\xc3\xa9'", "\xf0\x9f\x98\x80\xc3\xa9"},
+		/* halves, and escapes that are none */
+		{"'\\ud83dx'", REPLACED "x"},
+		{"'\\ud83d\\u0041'", REPLACED "A"},
+		{"'\\ud83d\\ud83d\\ude00'", REPLACED "\xf0\x9f\x98\x80"},
+		{"'\\ude00\\ud83d'", REPLACED REPLACED},
+		{"'\\ud83d\\n'", REPLACED "\n"},
+		{"'\\ud83d\\ue000'", REPLACED "\xee\x80\x80"},
+		{"'\\ude00\\ude00'", REPLACED REPLACED},
+		{"'\\ud83d\\u12'", REPLACED REPLACED "12"},
+		{"'\\ud83d\\u'", REPLACED REPLACED},
+		{"'\\ud83d\\'", REPLACED "\\"},
+		{"'x\\'", "x\\"},
+		{"'\\u12'", REPLACED "12"},
+		{"'\\u'", REPLACED},
+		{"'\\uzzzz'", REPLACED "zzzz"},
+		{"'\\u0000x'", REPLACED "x"},
+		{"'\\qx'", "qx"},
+		{"'\xff\xc3x\xe2\x82'", REPLACED REPLACED "x" REPLACED REPLACED},
+		{"'\\\xc3\xa9'", REPLACED REPLACED},
+		/* no strings */
+		{"", NULL},
+		{"'", NULL},
+		{"'x", NULL},
+		{"x'", NULL},
+		{"null", NULL},
+		{"12", NULL},
+		{"{'a'}", NULL},
+	};
+	char got[64];
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		_cleanup_free_ char *text = quoted(rows[i].text);
+		_cleanup_free_ char *want = rows[i].want ? quoted(rows[i].want) : NULL;
+		size_t len = strlen(text);
+		_cleanup_free_ char *exact = xmalloc(len);
+
+		ROW("%s", rows[i].text);
+		memcpy(exact, text, len);
+		strcpy(got, "untouched");
+		CHECK_INT(json_unquote(exact, len, got, sizeof(got)), want != NULL);
+		CHECK_STR(got, want ? want : "untouched");
+	}
+}
+
+static void unquotes_what_fits(void)
+{
+	static const struct {
+		size_t size;
+		const char *want;
+	} rows[] = {{1, ""}, {2, "a"}, {3, "a"}, {4, "a\xc3\xa9"}, {5, "a\xc3\xa9"},
+		{6, "a\xc3\xa9"}, {7, "a\xc3\xa9\xe2\x82\xac"},
+		{8, "a\xc3\xa9\xe2\x82\xac"
+		    "b"},
+		{9, "a\xc3\xa9\xe2\x82\xac"
+		    "b"}};
+	static const char text[] = "\"a\xc3\xa9\\u20acb\"";
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		_cleanup_free_ char *got = xmalloc(rows[i].size);
+
+		ROW("%zu bytes", rows[i].size);
+		CHECK(json_unquote(text, strlen(text), got, rows[i].size));
+		CHECK_STR(got, rows[i].want);
+	}
+}
+
 TEST_MAIN(TEST(quotes), TEST(writes_objects), TEST(writes_behind_other_text), TEST(finds_keys),
 	TEST(passes_over_look_alikes), TEST(unescapes), TEST(takes_the_last_of_duplicates),
 	TEST(finds_nothing_where_no_object_is), TEST(gives_whole_strings_only),
 	TEST(cuts_long_values), TEST(forgets_what_it_cut), TEST(knows_true),
-	TEST(ends_at_its_depth))
+	TEST(ends_at_its_depth), TEST(walks_members), TEST(finds_a_member), TEST(walks_elements),
+	TEST(unquotes), TEST(unquotes_what_fits))

@@ -179,11 +179,17 @@ static void every_quantity_has_its_bounds(void)
 
 static void check_zero(struct section *section, const struct config_option *option)
 {
-	if (is_quantity(option) && option->built && strcmp(option->key, "hold_body") != 0)
+	static const char *const off_at_zero[] = {
+		"hold_body", "hold_stream", "heartbeat", "body_bytes"};
+	bool is_off = false;
+
+	for (size_t i = 0; i < COUNT_OF(off_at_zero); i++)
+		is_off |= strcmp(option->key, off_at_zero[i]) == 0;
+	if (is_quantity(option) && option->built && !is_off)
 		check_refused(section, option, "0", "out of range");
 }
 
-/* Of what is built, only hold_body is said to be off at 0. */
+/* Of what is built, only a few are said to be off at 0. */
 static void zero_is_refused_where_it_is_not_off(void)
 {
 	for_each_option(check_zero);
@@ -274,6 +280,7 @@ static void defaults_are_the_contracts(void)
 		{SECTION_UPSTREAM, "profile", ""},
 		{SECTION_UPSTREAM, "ca_file", ""},
 		{SECTION_UPSTREAM, "pool_idle", "1m"},
+		{SECTION_UPSTREAM, "transport", "native"},
 		{SECTION_PROFILE, "connect_timeout", "10s"},
 		{SECTION_PROFILE, "write_timeout", "30s"},
 		{SECTION_PROFILE, "first_byte_timeout", "30m"},
@@ -286,8 +293,10 @@ static void defaults_are_the_contracts(void)
 		{SECTION_PROFILE, "retry_statuses", "408 429 500 502 503 504 520"},
 		{SECTION_PROFILE, "retry_after_cap", "1m"},
 		{SECTION_PROFILE, "scale_up_wait", "0"},
+		{SECTION_PROFILE, "hold_first_event", "on"},
 		{SECTION_PROFILE, "hold_body", "4MiB"},
 		{SECTION_PROFILE, "hold_stream", "0"},
+		{SECTION_PROFILE, "patience", "on"},
 		{SECTION_PROFILE, "heartbeat", "0"},
 		{SECTION_PROFILE, "hedge_after", "0"},
 		{SECTION_ROUTE, "path", ""},

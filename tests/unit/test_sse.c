@@ -214,7 +214,7 @@ static const struct {
 	{SSE_CHAT, "\n\ndata: [DONE]\n\n", SSE_TERMINAL},
 	{SSE_CHAT, ": comment\nid: 7\ndata: [DONE]\n\n", SSE_TERMINAL},
 	{SSE_CHAT, "event: message\ndata: [DONE]\n\n", SSE_TERMINAL},
-	{SSE_CHAT, ": data: [DONE]\n\n", SSE_ORDINARY},
+	{SSE_CHAT, ": data: [DONE]\n\n", SSE_SILENT},
 	{SSE_CHAT, "data: \"[DONE]\"\n\n", SSE_ORDINARY},
 	{SSE_CHAT, "xdata: [DONE]\n\n", SSE_ORDINARY},
 	{SSE_CHAT, " data: [DONE]\n\n", SSE_ORDINARY},
@@ -227,9 +227,19 @@ static const struct {
 	{SSE_CHAT, "data: {\"delta\":\"[DONE]\"}\n\n", SSE_ORDINARY},
 	{SSE_CHAT, "data:\n\n", SSE_ORDINARY},
 	{SSE_CHAT, "data\n\n", SSE_ORDINARY},
-	{SSE_CHAT, ":\n\n", SSE_ORDINARY},
-	{SSE_CHAT, "\n", SSE_ORDINARY},
-	{SSE_CHAT, "", SSE_ORDINARY},
+	{SSE_CHAT,
+		"\xef\xbb\xbf"
+		"data: [DONE]\n\n",
+		SSE_TERMINAL},
+	{SSE_CHAT,
+		"data: [DONE]\n\xef\xbb\xbf"
+		"data: x\n\n",
+		SSE_TERMINAL},
+	{SSE_CHAT,
+		"x\xef\xbb\xbf"
+		"data: [DONE]\n\n",
+		SSE_ORDINARY},
+	{SSE_CHAT, "data:  [DONE]\n\n", SSE_ORDINARY},
 	{SSE_CHAT, CHUNK("{\"index\":0,\"delta\":{\"content\":\"x\"}}"), SSE_ORDINARY},
 	{SSE_CHAT, CHUNK("{\"delta\":{},\"finish_reason\":null}"), SSE_ORDINARY},
 	{SSE_CHAT, CHUNK("{\"delta\":{},\"finish_reason\": null}"), SSE_ORDINARY},
@@ -275,8 +285,10 @@ static const struct {
 	{SSE_MESSAGES, "event: message_stops\ndata: {}\n\n", SSE_ORDINARY},
 	{SSE_MESSAGES, "event: message_sto\ndata: {}\n\n", SSE_ORDINARY},
 	{SSE_MESSAGES, "event: ping\ndata: {\"type\": \"ping\"}\n\n", SSE_ORDINARY},
-	{SSE_MESSAGES, "event: error\ndata: {\"type\":\"error\"}\n\n", SSE_ORDINARY},
-	{SSE_MESSAGES, ": event: message_stop\n\n", SSE_ORDINARY},
+	{SSE_MESSAGES, "event: error\ndata: {\"type\":\"error\"}\n\n", SSE_ERROR},
+	{SSE_MESSAGES, ": event: message_stop\n\n", SSE_SILENT},
+	{SSE_MESSAGES, "event: message_stop\nevent: ping\n\n", SSE_ORDINARY}, /* the last one */
+	{SSE_MESSAGES, "event: ping\nevent: message_stop\n\n", SSE_TERMINAL},
 	{SSE_MESSAGES, "Event: message_stop\n\n", SSE_ORDINARY},
 	{SSE_MESSAGES, "data: event: message_stop\n\n", SSE_ORDINARY},
 	{SSE_MESSAGES, "event: content_block_delta\ndata: message_stop\n\n", SSE_ORDINARY},
@@ -295,6 +307,85 @@ static const struct {
 	{SSE_RESPONSES, "data: response.completed\n\n", SSE_ORDINARY},
 	{SSE_RESPONSES, "event: message_stop\ndata: {}\n\n", SSE_ORDINARY},
 	{SSE_RESPONSES, "data: [DONE]\n\n", SSE_ORDINARY},
+	{SSE_RESPONSES,
+		"event: response.failed\ndata: {\"type\":\"response.failed\",\"response\":"
+		"{\"error\":{\"code\":\"server_error\",\"message\":\"m\"}}}\n\n",
+		SSE_TERMINAL},
+	/* what no client's code gets to see */
+	{SSE_CHAT, "", SSE_SILENT},
+	{SSE_CHAT, "\n", SSE_SILENT},
+	{SSE_CHAT, "\r\n\r\n\n\r", SSE_SILENT},
+	{SSE_CHAT, ":\n\n", SSE_SILENT},
+	{SSE_CHAT, ": andiron: attempt 2 of 5\n\n", SSE_SILENT},
+	{SSE_CHAT, ": comment\r\n:\r\n\r\n", SSE_SILENT},
+	{SSE_CHAT, "id: 7\nretry: 3000\n\n", SSE_SILENT},
+	{SSE_CHAT, "id\nretry\n\n", SSE_SILENT},
+	{SSE_CHAT, "\xef\xbb\xbf: comment\n\n", SSE_SILENT},
+	{SSE_CHAT, "\xef\xbb\xbf", SSE_SILENT},
+	{SSE_PLAIN, ": comment", SSE_SILENT},
+	{SSE_MESSAGES, "id: 7\n\n", SSE_SILENT},
+	{SSE_RESPONSES, "\n: x\n\n", SSE_SILENT},
+	{SSE_CHAT, ": comment\ndata: x\n\n", SSE_ORDINARY},
+	{SSE_CHAT, "id: 7\nevent: ping\n\n", SSE_ORDINARY},
+	{SSE_CHAT, "event\n\n", SSE_ORDINARY},
+	{SSE_CHAT, "ids: 7\n\n", SSE_ORDINARY},
+	{SSE_CHAT, " id: 7\n\n", SSE_ORDINARY},
+	{SSE_CHAT, "Retry: 7\n\n", SSE_ORDINARY},
+	{SSE_CHAT, "<html>\n\n", SSE_ORDINARY},
+	{SSE_CHAT, "x:\n\n", SSE_ORDINARY},
+	/* errors by name, whatever they hold */
+	{SSE_CHAT, "event: error\ndata: {}\n\n", SSE_ERROR},
+	{SSE_CHAT, "event:error\r\ndata: it broke\r\n\r\n", SSE_ERROR},
+	{SSE_CHAT, "data: it broke\revent: error\r\r", SSE_ERROR},
+	{SSE_CHAT, "event: error\n\n", SSE_ERROR},
+	{SSE_CHAT, "event: error\ndata: [DONE]\n\n", SSE_ERROR},
+	{SSE_CHAT, "event: error\ndata: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\n",
+		SSE_ERROR},
+	{SSE_CHAT,
+		"\xef\xbb\xbf"
+		"event: error\ndata: x\n\n",
+		SSE_ERROR},
+	{SSE_PLAIN, "event: error\ndata: x\n\n", SSE_ERROR},
+	{SSE_RESPONSES, "event: error\ndata: x\n\n", SSE_ERROR},
+	{SSE_CHAT, "event: errors\ndata: x\n\n", SSE_ORDINARY},
+	{SSE_CHAT, "event: Error\ndata: x\n\n", SSE_ORDINARY},
+	{SSE_CHAT, "event:  error\ndata: x\n\n", SSE_ORDINARY},
+	{SSE_CHAT, "event: error\nevent: x\ndata: x\n\n", SSE_ORDINARY},
+	{SSE_CHAT, "data: error\n\n", SSE_ORDINARY},
+	{SSE_CHAT, ": event: error\n\n", SSE_SILENT},
+	/* errors by what they hold */
+	{SSE_CHAT, "data: {\"error\":{\"message\":\"m\"}}\n\n", SSE_ERROR},
+	{SSE_CHAT, "data:{\"error\":\"m\"}\r\n\r\n", SSE_ERROR},
+	{SSE_CHAT, "data: {\"message\":\"m\",\"code\":5}", SSE_ERROR},
+	{SSE_CHAT, "event: message\nid: 1\ndata: {\"error\":\"m\"}\n: x\n\n", SSE_ERROR},
+	{SSE_CHAT, "data: {\ndata: \"error\":\ndata:\"m\"\ndata\ndata: }\n\n", SSE_ERROR},
+	{SSE_MESSAGES, "data: {\"type\":\"error\",\"error\":{\"type\":\"x\"}}\n\n", SSE_ERROR},
+	{SSE_PLAIN, "data: {\"error\":\"m\"}\n\n", SSE_ERROR},
+	{SSE_CHAT, "data: {\"error\":null}\n\n", SSE_ORDINARY},
+	{SSE_CHAT, "data: {\"error\":{\"message\":\"m\"},\"choices\":[]}\n\n", SSE_ORDINARY},
+	{SSE_CHAT, "data: {\"detail\":\"m\"}\n\n", SSE_ORDINARY},
+	{SSE_CHAT, "data: {\"error\":\"m\"\n\n", SSE_ORDINARY},
+	{SSE_CHAT, "data: {\"error\":\"m\"}\ndata: {\"error\":\"m\"}\n\n", SSE_ORDINARY},
+	{SSE_CHAT, "id: {\"error\":\"m\"}\n\n", SSE_SILENT},
+	{SSE_CHAT, CHUNK("{\"delta\":{\"content\":\"{\\\"error\\\":\\\"m\\\"}\"}}"), SSE_ORDINARY},
+	/* by their type, where every event has one */
+	{SSE_RESPONSES,
+		"data: {\"type\":\"error\",\"code\":\"x\",\"message\":\"m\",\"param\":null,"
+		"\"sequence_number\":3}\n\n",
+		SSE_ERROR},
+	{SSE_RESPONSES, "data: {\"sequence_number\":3, \"type\" : \"error\"}\n\n", SSE_ERROR},
+	{SSE_RESPONSES, "data: {\"type\":\"error\"}\n\n", SSE_ERROR},
+	{SSE_RESPONSES, "data: {\"type\":\"error\",\"x\":\"cut", SSE_ERROR},
+	{SSE_MESSAGES,
+		"data: {\"type\":\"error\",\"error\":{\"message\":\"m\"},\"request_id\":\"r\"}"
+		"\n\n",
+		SSE_ERROR},
+	{SSE_CHAT, "data: {\"type\":\"error\",\"x\":1}\n\n", SSE_ORDINARY},
+	{SSE_PLAIN, "data: {\"type\":\"error\",\"x\":1}\n\n", SSE_ORDINARY},
+	{SSE_RESPONSES, "data: {\"type\":\"errors\"}\n\n", SSE_ORDINARY},
+	{SSE_RESPONSES, "data: {\"type\":\"response.x\",\"item\":{\"type\":\"error\"}}\n\n",
+		SSE_ORDINARY},
+	{SSE_RESPONSES, "data: {\"x\":\"error\"}\n\n", SSE_ORDINARY},
 	/* elsewhere nothing ends a stream but its end */
 	{SSE_PLAIN, "data: [DONE]\n\n", SSE_ORDINARY},
 	{SSE_PLAIN, "event: message_stop\ndata: {}\n\n", SSE_ORDINARY},
@@ -357,15 +448,197 @@ static void a_beginning_is_not_terminal(void)
 	for (size_t len = 0; len < strlen("event: message_stop"); len++) {
 		ROW("%zu bytes", len);
 		CHECK_INT(sse_classify(SSE_MESSAGES, event, len, &(struct sse_choices){0, 0}),
-			SSE_ORDINARY);
+			len ? SSE_ORDINARY : SSE_SILENT);
 	}
 	for (size_t len = 0; len < strlen("data: [DONE]"); len++) {
 		ROW("%zu bytes", len);
 		CHECK_INT(sse_classify(SSE_CHAT, done, len, &(struct sse_choices){0, 0}),
-			SSE_ORDINARY);
+			len ? SSE_ORDINARY : SSE_SILENT);
 	}
+}
+
+/* A choice whose chunk is spread over lines counts; an error says nothing of any. */
+static void choices_are_read_from_all_lines(void)
+{
+	static const struct {
+		const char *event;
+		bool done;
+	} rows[] = {
+		{"data: {\"choices\":[\ndata: {\"index\":0}]}\n\n", false},
+		{"event: error\ndata: {\"choices\":[{\"finish_reason\":\"stop\"}]}\n\n", false},
+		{"data: {\"choices\":[{\"index\":0,\ndata: \"finish_reason\":\"stop\"}]}\n\n",
+			true},
+	};
+	struct sse_choices choices = {0, 0};
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		ROW("event %zu", i);
+		sse_classify(SSE_CHAT, rows[i].event, strlen(rows[i].event), &choices);
+		CHECK_INT(sse_choices_done(&choices), rows[i].done);
+	}
+}
+
+/* Data of several lines is joined up to a limit, however long they are. */
+static void long_lines_of_data_are_cut(void)
+{
+	enum { LIMIT = 4096 };
+
+	for (size_t filler = LIMIT - 40; filler < LIMIT + 40; filler++) {
+		_cleanup_str_ struct str event = STR_NULL;
+		struct sse_choices choices = {0, 0};
+		size_t joined;
+
+		str_addf(&event, "data: {\"error\":\"%0*d\"\ndata: }\n\n", (int)filler, 1);
+		joined = strlen("{\"error\":\"\"\n}") + filler;
+		ROW("%zu bytes", joined);
+		CHECK_INT(sse_classify(SSE_CHAT, event.data, event.len, &choices),
+			joined <= LIMIT ? SSE_ERROR : SSE_ORDINARY);
+		str_add(&event, "data: more\ndata: [DONE]\n\n");
+		CHECK_INT(sse_classify(SSE_CHAT, event.data, event.len, &choices), SSE_TERMINAL);
+	}
+}
+
+/* ---- What an error says */
+
+static void reads_errors(void)
+{
+	static const struct {
+		const char *event;
+		int status;
+		bool named;
+		const char *message, *type, *code;
+	} rows[] = {
+		{"event: error\ndata: "
+		 "{\"error\":{\"message\":\"m\",\"type\":\"t\",\"code\":429}}\n\n",
+			429, true, "m", "t", "429"},
+		{"data: {\"error\":{\"message\":\"m\",\"type\":\"api_error\"}}\r\n\r\n", 500, true,
+			"m", "api_error", ""},
+		{"data: {\"error\":\"it broke\"}\n\n", 502, false, "it broke", "", ""},
+		{"event: error\ndata: {\"message\":\"m\"}\n\n", 502, false, "m", "", ""},
+		{"event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\","
+		 "\"message\":\"Overloaded\"},\"request_id\":\"r\"}\n\n",
+			503, true, "Overloaded", "overloaded_error", ""},
+		{"data: {\"type\":\"error\",\"code\":\"rate_limit_exceeded\",\"message\":\"m\","
+		 "\"param\":null,\"sequence_number\":1}\n\n",
+			429, true, "m", "error", "rate_limit_exceeded"},
+		{"event: error\ndata: it broke\n\n", 502, false, "it broke", "", ""},
+		{"data:  it broke \nevent: error\n\n", 502, false, "it broke", "", ""},
+		{"event: error\ndata: it\ndata: broke\n\n", 502, false, "it\nbroke", "", ""},
+		{"event: error\rdata: {\"message\":\rdata: \"m\"}\r\r", 502, false, "m", "", ""},
+		{"\xef\xbb\xbf"
+		 "data: {\"error\":\"m\",\"code\":\"NOT_FOUND\"}\n\n",
+			404, true, "m", "", "NOT_FOUND"},
+		{"event: error\ndata: {\"detail\":\"m\"}\n\n", 502, false, "m", "", ""},
+		{"event: error\ndata: {\"x\":1}\n\n", 502, false, "{\"x\":1}", "", ""},
+		{"event: error\ndata: {}\n\n", 502, false, "", "", ""},
+		{"event: error\ndata:\n\n", 502, false, "", "", ""},
+		{"event: error\n\n", 502, false, "", "", ""},
+		{"", 502, false, "", "", ""},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		size_t len = strlen(rows[i].event);
+		_cleanup_free_ char *exact = xmalloc(len);
+		struct soft_error got;
+
+		ROW("event %zu", i);
+		memset(&got, 'x', sizeof(got));
+		memcpy(exact, rows[i].event, len);
+		sse_error_read(exact, len, &got);
+		CHECK_INT(got.status, rows[i].status);
+		CHECK_INT(got.named, rows[i].named);
+		CHECK_STR(got.message, rows[i].message);
+		CHECK_STR(got.type, rows[i].type);
+		CHECK_STR(got.code, rows[i].code);
+	}
+}
+
+/* ---- The beginning of an answer */
+
+enum { EVENTS = SSE_START_EVENTS, OTHER = SSE_START_OTHER };
+
+static const struct {
+	const char *bytes;
+	size_t decided; /* with how many bytes it is decided; 0: not yet */
+	int want;
+} starts[] = {
+	{"", 0, 0},
+	{"data: {}\n\n", 5, EVENTS},
+	{"data:", 5, EVENTS},
+	{"data\n", 5, EVENTS},
+	{"data\r\n", 5, EVENTS},
+	{"data", 0, 0},
+	{"event: x\n", 6, EVENTS},
+	{"event\r", 6, EVENTS},
+	{"id: 7\n", 3, EVENTS},
+	{"id\n", 3, EVENTS},
+	{"retry: 3\n", 6, EVENTS},
+	{"retry\n", 6, EVENTS},
+	{"retr", 0, 0},
+	{"e", 0, 0},
+	/* behind what says nothing */
+	{"\n\r\n\rdata: x", 9, EVENTS},
+	{": comment\ndata: x", 15, EVENTS},
+	{":\r:\r\n\n: data: x\n\nid:", 20, EVENTS},
+	{": comment without an end, data: x", 0, 0},
+	{"\n\n", 0, 0},
+	{":", 0, 0},
+	{"\xef\xbb\xbf"
+	 "data: x",
+		8, EVENTS},
+	{"\xef\xbb\xbf: x\n\nevent:", 14, EVENTS},
+	{"\xef\xbb\xbf", 0, 0},
+	{"\xef\xbb", 0, 0},
+	/* something else */
+	{"<html>", 1, OTHER},
+	{"\n<!DOCTYPE html>", 2, OTHER},
+	{"{\"error\":\"m\"}", 1, OTHER},
+	{"[1]", 1, OTHER},
+	{"502 Bad Gateway", 1, OTHER},
+	{": x\n{\"error\":\"m\"}", 5, OTHER},
+	{"\xef\xbb\xbf{}", 4, OTHER},
+	{"\xef\xbb\xbf\xef\xbb\xbf"
+	 "data:",
+		4, OTHER},
+	{"\xef\xbbxdata:", 3, OTHER},
+	{"\xefx", 2, OTHER},
+	{" data: x", 1, OTHER},
+	{"\tdata: x", 1, OTHER},
+	{"Data: x", 1, OTHER},
+	{"dating", 4, OTHER},
+	{"datas: x", 5, OTHER},
+	{"data x", 5, OTHER},
+	{"database is locked", 5, OTHER},
+	{"error", 2, OTHER},
+	{"events: x", 6, OTHER},
+	{"identity", 3, OTHER},
+	{"d:", 2, OTHER},
+	{"dat\n", 4, OTHER},
+	{"retries", 5, OTHER},
+	{"\xff", 1, OTHER},
+	{"x", 1, OTHER},
+};
+
+static void judges_the_start(void)
+{
+	for (size_t i = 0; i < COUNT_OF(starts); i++) {
+		for (size_t len = 0; len <= strlen(starts[i].bytes); len++) {
+			bool decided = starts[i].decided && len >= starts[i].decided;
+			_cleanup_free_ char *exact = xmalloc(len);
+
+			ROW("start %zu, %s, %zu bytes", i, starts[i].bytes, len);
+			memcpy(exact, starts[i].bytes, len);
+			CHECK_INT(sse_judge_start(exact, len),
+				decided ? starts[i].want : (int)SSE_START_UNDECIDED);
+		}
+	}
+	CHECK_INT(sse_judge_start(NULL, 0), SSE_START_UNDECIDED);
+	CHECK_INT(sse_judge_start("data\0:", 6), SSE_START_OTHER);
+	CHECK_INT(sse_judge_start("d\0", 2), SSE_START_OTHER);
 }
 
 TEST_MAIN(TEST(finds_the_ends_of_events), TEST(finds_them_however_the_stream_is_cut),
 	TEST(a_long_event_is_one), TEST(knows_the_dialect_of_a_path),
-	TEST(choices_finish_one_by_one), TEST(classifies), TEST(a_beginning_is_not_terminal))
+	TEST(choices_finish_one_by_one), TEST(classifies), TEST(a_beginning_is_not_terminal),
+	TEST(choices_are_read_from_all_lines), TEST(long_lines_of_data_are_cut), TEST(reads_errors),
+	TEST(judges_the_start))

@@ -159,5 +159,19 @@ static void walks_lists(void)
 	}
 }
 
-TEST_MAIN(TEST(grows), TEST(adds), TEST(is_handed_over), TEST(folds_ascii_only), TEST(compares),
-	TEST(walks_lists))
+static void knows_hexadecimal_digits(void)
+{
+	static const char digits[] = "0123456789abcdef", capitals[] = "0123456789ABCDEF";
+
+	for (int c = -128; c < 128; c++) {
+		const char *lower = c > 0 ? strchr(digits, c) : NULL;
+		const char *upper = c > 0 ? strchr(capitals, c) : NULL;
+		long want = lower ? lower - digits : upper ? upper - capitals : -1;
+
+		ROW("byte %d", c);
+		CHECK_INT(ascii_hex_digit((char)c), want);
+	}
+}
+
+TEST_MAIN(TEST(knows_hexadecimal_digits), TEST(grows), TEST(adds), TEST(is_handed_over),
+	TEST(folds_ascii_only), TEST(compares), TEST(walks_lists))

@@ -1,0 +1,261 @@
+#include "net/channel.h"
+
+#include <errno.h>
+#include <event2/buffer.h>
+#include <event2/bufferevent.h>
+#include <event2/bufferevent_ssl.h>
+#include <event2/event.h>
+#include <openssl/err.h>
+#include <stdlib.h>
+
+#include "base/mem.h"
+#include "net/pool.h"
+#include "net/socket.h"
+#include "net/timer.h"
+
+enum { RESCUE_BYTES = 64 << 10 };
+
+/*   HANDSHAKING --> BUSY <--> WAITING
+ *        |           |          |
+ *        +-----------+----------+--> DOOMED --> (the undertaker frees)   */
+enum channel_state {
+	CHANNEL_HANDSHAKING, /* TLS is being agreed on */
+	CHANNEL_BUSY,        /* a user has it */
+	CHANNEL_WAITING,     /* in the pool */
+	CHANNEL_DOOMED,      /* nobody's; freed in the next turn of the loop */
+};
+
+struct channel {
+	struct pooled waiting; /* first: the pool hands this back */
+	enum channel_state state;
+	struct pool *pool;
+	struct address address;
+	struct bufferevent *bev;
+	SSL *ssl; /* the bufferevent's; NULL: plain */
+	struct timer *undertaker;
+	const struct channel_user *user;
+	void *arg;
+	uint64_t bytes_sent, bytes_received;
+};
+
+static void channel_on_output(
+	struct evbuffer *output, const struct evbuffer_cb_info *info, void *arg);
+
+static void channel_free(struct channel *channel)
+{
+	timer_free(channel->undertaker);
+	/* Without a close_notify OpenSSL marks the session not resumable; bufferevents send none.
+	 */
+	if (channel->ssl && SSL_is_init_finished(channel->ssl))
+		SSL_shutdown(channel->ssl);
+	ERR_clear_error();
+	bufferevent_free(channel->bev);
+	free(channel);
+}
+
+static void channel_on_undertaker(void *arg)
+{
+	channel_free(arg);
+}
+
+void channel_doom(struct channel *channel)
+{
+	if (channel->state == CHANNEL_WAITING)
+		pool_forget(channel->pool, &channel->waiting);
+	channel->state = CHANNEL_DOOMED;
+	channel->user = NULL;
+	evbuffer_remove_cb(bufferevent_get_output(channel->bev), channel_on_output, channel);
+	bufferevent_setcb(channel->bev, NULL, NULL, NULL, NULL);
+	/* Reading on could keep a session in a pool that is gone. */
+	bufferevent_disable(channel->bev, EV_READ | EV_WRITE);
+	timer_start(channel->undertaker, 0);
+}
+
+static void close_waiting(struct pooled *waiting)
+{
+	channel_free((struct channel *)waiting);
+}
+
+/* ---- Events of the bufferevent. */
+
+static void channel_on_output(
+	struct evbuffer *output, const struct evbuffer_cb_info *info, void *arg)
+{
+	struct channel *channel = arg;
+
+	(void)output;
+	channel->bytes_sent += info->n_deleted;
+	if (info->n_deleted && channel->user)
+		channel->user->on_sent(channel->arg);
+}
+
+static void channel_on_input(struct evbuffer *input, const struct evbuffer_cb_info *info, void *arg)
+{
+	struct channel *channel = arg;
+
+	(void)input;
+	channel->bytes_received += info->n_added;
+}
+
+static void channel_on_read(struct bufferevent *bev, void *arg)
+{
+	struct channel *channel = arg;
+
+	(void)bev;
+	if (channel->state == CHANNEL_WAITING)
+		channel_doom(channel); /* bytes that nobody asked for */
+	else
+		channel->user->on_input(channel->arg);
+}
+
+/* When a write fails, bufferevent_openssl stops reading, too; an early answer may stand there. */
+static void rescue_input(struct channel *channel)
+{
+	struct evbuffer *input = bufferevent_get_input(channel->bev);
+	char bytes[4096];
+	int got = 1;
+
+	while (got > 0 && evbuffer_get_length(input) < RESCUE_BYTES) {
+		got = SSL_read(channel->ssl, bytes, sizeof(bytes));
+		if (got > 0)
+			evbuffer_add(input, bytes, (size_t)got);
+	}
+	ERR_clear_error();
+}
+
+static void channel_on_event(struct bufferevent *bev, short what, void *arg)
+{
+	struct channel *channel = arg;
+	struct channel_end end = {.orderly = what & BEV_EVENT_EOF, .error_number = errno};
+
+	if (what & BEV_EVENT_CONNECTED) {
+		channel->state = CHANNEL_BUSY;
+		channel->user->on_ready(channel->arg);
+		return;
+	}
+	if (channel->ssl)
+		end.tls_code = bufferevent_get_openssl_error(bev);
+	ERR_clear_error();
+	if (channel->state == CHANNEL_WAITING) {
+		channel_doom(channel);
+		return;
+	}
+	if (what & BEV_EVENT_WRITING) {
+		if (!channel->ssl)
+			return; /* an answer may still be read; else the reading ends next */
+		if (SSL_is_init_finished(channel->ssl))
+			rescue_input(channel);
+	}
+	if (end.orderly || end.tls_code)
+		end.error_number = 0; /* what stands in errno is older */
+	channel->user->on_end(channel->arg, &end);
+}
+
+/* ---- Life. */
+
+struct channel *channel_new(struct pool *pool, int fd, const struct address *address,
+	const struct channel_user *user, void *arg)
+{
+	struct channel *channel = xcalloc(1, sizeof(*channel));
+	struct event_base *base = pool_base(pool);
+
+	channel->waiting.close = close_waiting;
+	channel->pool = pool;
+	channel->address = *address;
+	channel->user = user;
+	channel->arg = arg;
+	channel->ssl = pool_new_ssl(pool);
+	channel->state = channel->ssl ? CHANNEL_HANDSHAKING : CHANNEL_BUSY;
+	channel->bev = channel->ssl ? bufferevent_openssl_socket_new(base, fd, channel->ssl,
+					      BUFFEREVENT_SSL_CONNECTING, BEV_OPT_CLOSE_ON_FREE)
+				    : bufferevent_socket_new(base, fd, BEV_OPT_CLOSE_ON_FREE);
+	if (!channel->bev)
+		abort();
+	channel->undertaker = timer_new(base, channel_on_undertaker, channel);
+	evbuffer_add_cb(bufferevent_get_output(channel->bev), channel_on_output, channel);
+	evbuffer_add_cb(bufferevent_get_input(channel->bev), channel_on_input, channel);
+	bufferevent_setcb(channel->bev, channel_on_read, NULL, channel_on_event, channel);
+	bufferevent_enable(channel->bev, EV_READ | EV_WRITE);
+	return channel;
+}
+
+struct channel *channel_acquire(
+	struct pool *pool, msec_t max_idle_ms, const struct channel_user *user, void *arg)
+{
+	struct channel *channel;
+
+	while ((channel = (struct channel *)pool_acquire(pool, max_idle_ms))) {
+		channel->state = CHANNEL_BUSY;
+		channel->user = user;
+		channel->arg = arg;
+		if (!socket_has_ended(bufferevent_getfd(channel->bev)))
+			return channel;
+		channel_doom(channel); /* before the loop has seen it */
+	}
+	return NULL;
+}
+
+void channel_release(struct channel *channel)
+{
+	channel->state = CHANNEL_WAITING;
+	channel->user = NULL;
+	channel_resume(channel);
+	pool_release(channel->pool, &channel->waiting);
+}
+
+void channel_set_user(struct channel *channel, const struct channel_user *user, void *arg)
+{
+	channel->user = user;
+	channel->arg = arg;
+}
+
+bool channel_is_ready(const struct channel *channel)
+{
+	return channel->state == CHANNEL_BUSY;
+}
+
+const struct address *channel_address(const struct channel *channel)
+{
+	return &channel->address;
+}
+
+struct evbuffer *channel_input(const struct channel *channel)
+{
+	return bufferevent_get_input(channel->bev);
+}
+
+struct evbuffer *channel_output(const struct channel *channel)
+{
+	return bufferevent_get_output(channel->bev);
+}
+
+uint64_t channel_bytes_sent(const struct channel *channel)
+{
+	return channel->bytes_sent;
+}
+
+uint64_t channel_bytes_received(const struct channel *channel)
+{
+	return channel->bytes_received;
+}
+
+void channel_pause(struct channel *channel)
+{
+	bufferevent_disable(channel->bev, EV_READ);
+}
+
+void channel_resume(struct channel *channel)
+{
+	bufferevent_enable(channel->bev, EV_READ);
+}
+
+void channel_stop_sending(struct channel *channel)
+{
+	bufferevent_disable(channel->bev, EV_WRITE);
+}
+
+void channel_describe_handshake(
+	const struct channel *channel, const struct channel_end *end, struct failure *ret)
+{
+	tls_describe_failure(channel->ssl, end->tls_code, end->error_number, ret);
+}

@@ -1,0 +1,53 @@
+#include "proxy/reply.h"
+
+#include <event2/buffer.h>
+#include <stdlib.h>
+
+#include "proxy/message.h"
+#include "proxy/own_fields.h"
+
+static void make_fields(
+	const struct record *record, const struct reply *reply, size_t len, struct fields *fields)
+{
+	_cleanup_str_ struct str length = STR_NULL;
+
+	str_addf(&length, "%zu", len);
+	fields_add(fields, "Content-Type", "application/json");
+	fields_add(fields, "Content-Length", str_text(&length));
+	fields_add(fields, "Cache-Control", "no-store");
+	own_fields_add(record, false, fields);
+	if (!reply->may_retry)
+		return;
+	fields_set(fields, "Retry-After", "1");
+	fields_set(fields, "x-should-retry", "true");
+}
+
+void reply_send(struct client *client, const struct record *record, const struct reply *reply)
+{
+	_cleanup_str_ struct str body = STR_NULL;
+	struct fields fields = FIELDS_NULL;
+	struct evbuffer *piece = evbuffer_new();
+
+	if (!piece)
+		abort();
+	message_render_error(reply->error, reply->message, record->request->anthropic, &body);
+	make_fields(record, reply, body.len, &fields);
+	client_start(client, reply->status, message_reason(reply->status), &fields, reply->close);
+	evbuffer_add(piece, body.data, body.len);
+	if (client_takes_body(client, reply->status))
+		client_send(client, piece);
+	client_end(client);
+	evbuffer_free(piece);
+	fields_fini(&fields);
+}
+
+void reply_start_stream(struct client *client, const struct record *record, bool close)
+{
+	struct fields fields = FIELDS_NULL;
+
+	fields_add(&fields, "Content-Type", "text/event-stream; charset=utf-8");
+	fields_add(&fields, "Cache-Control", "no-cache");
+	own_fields_add(record, false, &fields);
+	client_start(client, 200, "OK", &fields, close);
+	fields_fini(&fields);
+}

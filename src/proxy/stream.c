@@ -1,0 +1,162 @@
+#include "proxy/stream.h"
+
+#include <event2/buffer.h>
+#include <stdlib.h>
+
+enum {
+	EVENT_LIMIT = 64 << 10, /* a larger event goes out in pieces */
+	JUDGED_BYTES = 256,     /* enough to tell events from something else */
+};
+
+static struct evbuffer *new_buffer(void)
+{
+	struct evbuffer *buffer = evbuffer_new();
+
+	if (!buffer)
+		abort();
+	return buffer;
+}
+
+void stream_init(struct stream *stream, enum sse_dialect dialect)
+{
+	*stream = (struct stream){.dialect = dialect};
+	stream->pending = new_buffer();
+	stream->evidence = new_buffer();
+}
+
+void stream_fini(struct stream *stream)
+{
+	if (stream->pending)
+		evbuffer_free(stream->pending);
+	if (stream->evidence)
+		evbuffer_free(stream->evidence);
+}
+
+static bool is_open(const struct stream *stream)
+{
+	return stream->state == STREAM_SILENT || stream->state == STREAM_SPEAKING;
+}
+
+/* An event is whole; false if it must not go out. */
+static bool take_event(struct stream *stream, const char *event, size_t len)
+{
+	enum sse_kind kind = stream->torn
+				     ? stream->torn_kind
+				     : sse_classify(stream->dialect, event, len, &stream->choices);
+	bool torn = stream->torn;
+
+	if (stream->state == STREAM_SILENT && !torn &&
+		sse_judge_start(event, len) == SSE_START_OTHER) {
+		stream->state = STREAM_OTHER;
+		return false;
+	}
+	stream->torn = false;
+	if (kind == SSE_TERMINAL)
+		stream->state = STREAM_TERMINATED;
+	else if (kind != SSE_SILENT)
+		stream->state = STREAM_SPEAKING;
+	if (kind != SSE_ERROR || torn)
+		return true;
+	stream->state = STREAM_FAILED;
+	sse_error_read(event, len, &stream->error);
+	evbuffer_add(stream->evidence, event, len);
+	return false;
+}
+
+/* Takes bytes of the stream. How many bytes of `pending`, these included, may go out. */
+static size_t scan(struct stream *stream, const char *bytes, size_t len)
+{
+	size_t old = evbuffer_get_length(stream->pending), whole = 0, done = 0, event;
+
+	evbuffer_add(stream->pending, bytes, len);
+	while (is_open(stream) &&
+		(event = sse_scan(&stream->scanner, bytes + done, len - done)) > 0) {
+		size_t end = old + done + event;
+		const char *all = (const char *)evbuffer_pullup(stream->pending, (ev_ssize_t)end);
+
+		if (take_event(stream, all + whole, end - whole))
+			whole = end;
+		done += event;
+	}
+	return whole;
+}
+
+/* The begun event is too large to wait for its end; its name stands in its first part. */
+static void tear(struct stream *stream)
+{
+	size_t len = evbuffer_get_length(stream->pending);
+	const char *part = (const char *)evbuffer_pullup(stream->pending, -1);
+
+	if (!stream->torn)
+		stream->torn_kind = sse_classify(stream->dialect, part, len, &stream->choices);
+	stream->torn = true;
+	stream->state = STREAM_SPEAKING;
+}
+
+static void feed_bytes(struct stream *stream, const char *bytes, size_t len, struct evbuffer *ready)
+{
+	size_t whole = scan(stream, bytes, len);
+
+	evbuffer_remove_buffer(stream->pending, ready, whole);
+	if (stream->state == STREAM_OTHER) {
+		evbuffer_add_buffer(stream->evidence, stream->pending);
+	} else if (!is_open(stream)) { /* nothing behind the last word passes */
+		evbuffer_drain(stream->pending, evbuffer_get_length(stream->pending));
+	} else if (evbuffer_get_length(stream->pending) > EVENT_LIMIT) {
+		tear(stream);
+		evbuffer_add_buffer(ready, stream->pending);
+	}
+}
+
+/* Before the first line is whole it may turn out that these are no events at all. */
+static void judge_start(struct stream *stream)
+{
+	char start[JUDGED_BYTES];
+	ev_ssize_t len = evbuffer_copyout(stream->pending, start, sizeof(start));
+
+	if (len > 0 && sse_judge_start(start, (size_t)len) == SSE_START_OTHER) {
+		stream->state = STREAM_OTHER;
+		evbuffer_add_buffer(stream->evidence, stream->pending);
+	}
+}
+
+void stream_feed(struct stream *stream, struct evbuffer *piece, struct evbuffer *ready)
+{
+	while (is_open(stream) && evbuffer_get_length(piece) > 0) {
+		size_t len = evbuffer_get_contiguous_space(piece);
+		bool silent = stream->state == STREAM_SILENT;
+
+		feed_bytes(
+			stream, (const char *)evbuffer_pullup(piece, (ev_ssize_t)len), len, ready);
+		evbuffer_drain(piece, len);
+		if (silent && stream->state == STREAM_SILENT)
+			judge_start(stream);
+	}
+	if (stream->state == STREAM_OTHER)
+		evbuffer_add_buffer(stream->evidence, piece);
+	evbuffer_drain(piece, evbuffer_get_length(piece));
+}
+
+/* A dialect without a terminal event ends where HTTP ends. */
+static bool is_whole(const struct stream *stream)
+{
+	return stream->state == STREAM_TERMINATED || stream->dialect == SSE_PLAIN ||
+	       sse_choices_done(&stream->choices);
+}
+
+enum error stream_end(struct stream *stream, struct evbuffer *ready)
+{
+	size_t len = evbuffer_get_length(stream->pending);
+	bool torn = stream->torn; /* then its end may be all that is missing */
+
+	if (is_open(stream) && (len > 0 || torn))
+		take_event(stream, (const char *)evbuffer_pullup(stream->pending, -1), len);
+	if (stream->state == STREAM_FAILED || stream->state == STREAM_OTHER)
+		return ERROR_STREAM_ERROR;
+	if (!is_whole(stream)) { /* nor does half of its last event go out */
+		stream->torn = torn;
+		return ERROR_STREAM_TRUNCATED;
+	}
+	evbuffer_add_buffer(ready, stream->pending);
+	return ERROR_NONE;
+}
