@@ -66,6 +66,10 @@ void channel_doom(struct channel *channel)
 	channel->user = NULL;
 	evbuffer_remove_cb(bufferevent_get_output(channel->bev), channel_on_output, channel);
 	bufferevent_setcb(channel->bev, NULL, NULL, NULL, NULL);
+	/* What is left of a request would stand before a FIN; and the upstream must hear at once.
+	 */
+	if (evbuffer_get_length(bufferevent_get_output(channel->bev)) > 0)
+		socket_reset(bufferevent_getfd(channel->bev));
 	/* Reading on could keep a session in a pool that is gone. */
 	bufferevent_disable(channel->bev, EV_READ | EV_WRITE);
 	timer_start(channel->undertaker, 0);
@@ -123,19 +127,33 @@ static void rescue_input(struct channel *channel)
 	ERR_clear_error();
 }
 
+/* libevent puts OpenSSL's own SSL_ERROR_* numbers among the codes; those say nothing, and of a
+ * reset it leaves nothing else: errno has it. */
+static unsigned long take_tls_code(const struct channel *channel)
+{
+	unsigned long code = 0;
+
+	if (!channel->ssl)
+		return 0;
+	do
+		code = bufferevent_get_openssl_error(channel->bev);
+	while (code && ERR_GET_LIB(code) == ERR_LIB_NONE);
+	ERR_clear_error();
+	return code;
+}
+
 static void channel_on_event(struct bufferevent *bev, short what, void *arg)
 {
 	struct channel *channel = arg;
 	struct channel_end end = {.orderly = what & BEV_EVENT_EOF, .error_number = errno};
 
+	(void)bev;
 	if (what & BEV_EVENT_CONNECTED) {
 		channel->state = CHANNEL_BUSY;
 		channel->user->on_ready(channel->arg);
 		return;
 	}
-	if (channel->ssl)
-		end.tls_code = bufferevent_get_openssl_error(bev);
-	ERR_clear_error();
+	end.tls_code = take_tls_code(channel);
 	if (channel->state == CHANNEL_WAITING) {
 		channel_doom(channel);
 		return;

@@ -118,20 +118,34 @@ void tls_session_fini(struct tls_session *slot)
 	slot->session = NULL;
 }
 
+int tls_alert_of(unsigned long code)
+{
+	int alert = ERR_GET_REASON(code) - SSL_AD_REASON_OFFSET;
+
+	return code && ERR_GET_LIB(code) == ERR_LIB_SSL && alert > 0 && alert < 256 ? alert : 0;
+}
+
+const char *tls_code_text(unsigned long code)
+{
+	static _Thread_local char text[128];
+	int alert = tls_alert_of(code);
+
+	if (!alert)
+		return code ? ERR_reason_error_string(code) : NULL;
+	snprintf(text, sizeof(text), "alert %d: %s", alert, SSL_alert_desc_string_long(alert));
+	return text;
+}
+
 void tls_describe_failure(const SSL *ssl, unsigned long code, int error_number, struct failure *ret)
 {
 	long verify = SSL_get_verify_result(ssl);
-	const char *reason = code ? ERR_reason_error_string(code) : NULL;
-	int alert = ERR_GET_REASON(code) - SSL_AD_REASON_OFFSET;
-	char detail[128];
+	const char *reason = tls_code_text(code);
 
 	if (verify != X509_V_OK) {
 		failure_set(ret, PHASE_TLS, ERROR_TLS_CERTIFICATE_ERROR,
 			X509_verify_cert_error_string(verify));
-	} else if (reason && ERR_GET_LIB(code) == ERR_LIB_SSL && alert > 0 && alert < 256) {
-		snprintf(detail, sizeof(detail), "alert %d: %s", alert,
-			SSL_alert_desc_string_long(alert));
-		failure_set(ret, PHASE_TLS, ERROR_TLS_ALERT_RECEIVED, detail);
+	} else if (tls_alert_of(code)) {
+		failure_set(ret, PHASE_TLS, ERROR_TLS_ALERT_RECEIVED, reason);
 	} else if (reason && ERR_GET_REASON(code) != SSL_R_UNEXPECTED_EOF_WHILE_READING) {
 		failure_set(ret, PHASE_TLS, ERROR_TLS_PROTOCOL_ERROR, reason);
 	} else {

@@ -21,6 +21,11 @@ SSL_CTX *tls_context_new(const char *ca_file, struct str *ret_error);
 SSL *tls_connection_new(SSL_CTX *context, const char *host, struct tls_session *slot);
 void tls_session_fini(struct tls_session *slot);
 
+/* The alert that the peer has sent, if this code is one: its number; else 0. */
+int tls_alert_of(unsigned long code);
+/* An error code in words; NULL if it says nothing. Valid until the next call of the thread. */
+const char *tls_code_text(unsigned long code);
+
 /* Why a handshake failed: `code` is OpenSSL's (0: none), `error_number` the socket's. */
 void tls_describe_failure(
 	const SSL *ssl, unsigned long code, int error_number, struct failure *ret);

@@ -2,7 +2,6 @@
  * (net/dial.h), TLS and bytes on it (net/channel.h), the answer read as it comes (net/http1.h). */
 
 #include <event2/buffer.h>
-#include <openssl/err.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include "net/http1.h"
 #include "net/pool.h"
 #include "net/timer.h"
+#include "net/tls.h"
 #include "net/transport_type.h"
 #include "policy/header.h"
 
@@ -463,15 +463,14 @@ static void native_on_input(void *arg)
 static void describe_end(
 	const struct native *native, const struct channel_end *how, struct failure *ret)
 {
-	const char *reason = how->tls_code ? ERR_reason_error_string(how->tls_code) : NULL;
-	int alert = ERR_GET_REASON(how->tls_code) - SSL_AD_REASON_OFFSET;
+	const char *reason = tls_code_text(how->tls_code);
 	enum phase phase = native->head_seen  ? PHASE_BODY
 			   : native->sent_all ? PHASE_FIRST_BYTE
 					      : PHASE_WRITE;
 	enum error error =
 		native->head_seen ? ERROR_HTTP_RESPONSE_INCOMPLETE : ERROR_CONNECTION_TERMINATED;
 
-	if (!native->head_seen && how->tls_code && alert > 0 && alert < 256)
+	if (!native->head_seen && tls_alert_of(how->tls_code))
 		error = ERROR_TLS_ALERT_RECEIVED;
 	if (!reason)
 		reason = how->error_number ? strerror(how->error_number) : "closed by the server";

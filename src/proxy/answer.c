@@ -28,7 +28,7 @@ void answer_fini(struct answer *answer)
 
 void answer_take_head(struct answer *answer, const struct transport_head *head)
 {
-	answer->status = head->status;
+	answer->status = answer->received_status = head->status;
 	answer->reason = xstrdup(head->reason ? head->reason : "");
 	for (size_t i = 0; i < head->fields->count; i++)
 		fields_add(
@@ -64,12 +64,11 @@ bool answer_is_cut(const struct answer *answer, const struct answer_expectation 
 	size_t len = evbuffer_get_length(answer->held);
 	bool framed = fields_get(&answer->fields, "Content-Length") ||
 		      fields_get(&answer->fields, "Transfer-Encoding");
-	const char *json = (const char *)evbuffer_pullup(answer->held, -1);
+	const char *json = len ? (const char *)evbuffer_pullup(answer->held, -1) : "";
 
-	if (!expected->inference || answer->status != 200 || answer_is_encoded(answer) ||
-		!has_type(answer, "application/json"))
-		return false;
-	return len == 0 || (!framed && *json == '{' && !is_whole_object(json, len));
+	return expected->inference && answer->status == 200 && !framed &&
+	       !answer_is_encoded(answer) && has_type(answer, "application/json") && *json == '{' &&
+	       !is_whole_object(json, len);
 }
 
 /* `error.code` of an OpenAI-shaped error, else the next best name in it. */

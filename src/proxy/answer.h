@@ -12,7 +12,7 @@
 struct stream;
 
 struct answer {
-	int status;
+	int status, received_status; /* the second as the upstream sent it */
 	char *reason;
 	struct fields fields;
 	struct evbuffer *held; /* the body so far */
@@ -35,8 +35,8 @@ void answer_take_head(struct answer *answer, const struct transport_head *head);
 /* Is its body in a coding that is not read here? */
 bool answer_is_encoded(const struct answer *answer);
 
-/* An answer that ended in an orderly way, and yet lacks its end, or all of it: without a length the
- * JSON alone can tell. */
+/* An answer that ended in an orderly way and yet lacks its end: without a length the JSON alone
+ * can tell. */
 bool answer_is_cut(const struct answer *answer, const struct answer_expectation *expected);
 /* Everything that will be known is: looks for the error in it. */
 void answer_judge(struct answer *answer, const struct answer_expectation *expected);

@@ -30,11 +30,11 @@ struct attempt {
 	struct stream stream; /* of an answer that is one */
 	size_t hold_limit;    /* bytes; 0: nothing is held */
 	bool until_event;     /* held only until the first event */
-	bool passing;         /* inside on_body, after which the attempt is looked at again */
+	bool calling;         /* inside a callback behind which it is looked at again */
 	bool cancelled;       /* in there: freed when that returns */
 	struct timer *timer;
 	enum phase phase;
-	msec_t began, last_progress, head_at;
+	msec_t began, last_progress, head_at, told_at;
 	bool paused;
 	struct transport_facts facts; /* kept from the transport's end on */
 };
@@ -69,11 +69,17 @@ static struct limit limit_of(const struct attempt *attempt, enum phase phase)
 	}
 }
 
-/* A stream that runs has none, nor has an error that is being handed on. */
-static bool has_deadline(const struct attempt *attempt)
+/* A stream that runs has none. An error that is handed on gets a moment to end. */
+static msec_t deadline_of(const struct attempt *attempt)
 {
-	return attempt->state != ATTEMPT_ANSWERED ||
-	       !(attempt->answer.event_stream || attempt->answer.status >= 400);
+	msec_t deadline = attempt->request.deadline;
+	msec_t moment = attempt->told_at + HELD_ERROR_MS;
+
+	if (attempt->state != ATTEMPT_ANSWERED)
+		return deadline;
+	if (attempt->answer.event_stream)
+		return MSEC_NEVER;
+	return attempt->answer.status >= 400 && moment > deadline ? moment : deadline;
 }
 
 static bool is_holding_error(const struct attempt *attempt)
@@ -87,8 +93,9 @@ static msec_t next_due(const struct attempt *attempt)
 {
 	struct limit limit = limit_of(attempt, attempt->phase);
 	msec_t due = limit.since + limit.ms;
-	if (has_deadline(attempt) && attempt->request.deadline < due)
-		due = attempt->request.deadline;
+
+	if (deadline_of(attempt) < due)
+		due = deadline_of(attempt);
 	if (is_holding_error(attempt) && attempt->head_at + HELD_ERROR_MS < due)
 		due = attempt->head_at + HELD_ERROR_MS;
 	return due;
@@ -101,7 +108,7 @@ static void rearm(struct attempt *attempt)
 	timer_start(attempt->timer, left > 0 ? left : 0);
 }
 
-static void tell_answer(struct attempt *attempt);
+static bool tell_answer(struct attempt *attempt);
 
 static void fail(struct attempt *attempt, const struct failure *failure)
 {
@@ -121,8 +128,8 @@ static void end_transport(struct attempt *attempt)
 static void time_out(struct attempt *attempt)
 {
 	struct limit limit = limit_of(attempt, attempt->phase);
-	bool total = has_deadline(attempt) && limit.since + limit.ms > attempt->request.deadline;
-	msec_t took = clock_mono() - (total ? attempt->began : limit.since);
+	bool total = limit.since + limit.ms > deadline_of(attempt);
+	msec_t took = clock_mono() - (total ? attempt->request.asked_at : limit.since);
 	struct failure failure;
 	char detail[128];
 
@@ -218,13 +225,34 @@ static void attempt_on_head(void *arg, const struct transport_head *head)
 		tell_answer(attempt);
 }
 
-static void tell_answer(struct attempt *attempt)
+static void attempt_free(struct attempt *attempt)
+{
+	timer_free(attempt->timer);
+	stream_fini(&attempt->stream);
+	answer_fini(&attempt->answer);
+	free(attempt);
+}
+
+/* After a callback behind which the attempt goes on; false if it was cancelled in there. */
+static bool lives_on(struct attempt *attempt)
+{
+	attempt->calling = false;
+	if (!attempt->cancelled)
+		return true;
+	attempt_free(attempt);
+	return false;
+}
+
+static bool tell_answer(struct attempt *attempt)
 {
 	attempt->state = attempt->transport ? ATTEMPT_ANSWERED : ATTEMPT_OVER;
+	attempt->told_at = clock_mono();
 	answer_judge(&attempt->answer, &attempt->request.expected);
 	if (attempt->transport)
 		rearm(attempt);
+	attempt->calling = true;
 	attempt->handler->on_answer(attempt->arg, &attempt->answer);
+	return lives_on(attempt);
 }
 
 /* Nothing more is wanted of the upstream; its connection may be kept. */
@@ -247,72 +275,78 @@ static void fail_body(struct attempt *attempt, enum error error)
 	fail(attempt, &failure);
 }
 
-static void attempt_free(struct attempt *attempt)
-{
-	timer_free(attempt->timer);
-	stream_fini(&attempt->stream);
-	answer_fini(&attempt->answer);
-	free(attempt);
-}
-
 /* Hands events on; false if the attempt is gone after that. */
 static bool pass_events(struct attempt *attempt, struct evbuffer *ready)
 {
 	if (evbuffer_get_length(ready) == 0)
 		return true;
-	attempt->passing = true;
+	attempt->calling = true;
 	attempt->handler->on_body(attempt->arg, ready);
-	attempt->passing = false;
-	if (!attempt->cancelled)
-		return true;
-	attempt_free(attempt);
-	return false;
+	return lives_on(attempt);
 }
 
-/* More of a held stream: is it known now what to do with it? */
-static void judge_held(struct attempt *attempt)
+/* Is a held stream's error all that there is of it? One that follows an event breaks the stream. */
+static bool is_error(const struct attempt *attempt)
+{
+	const struct stream *stream = &attempt->stream;
+
+	if (stream->state == STREAM_FAILED)
+		return !attempt->until_event || !stream->spoken;
+	return stream->state == STREAM_OTHER &&
+	       evbuffer_get_length(stream->evidence) > HELD_ERROR_BYTES;
+}
+
+/* More of a held stream: is it known now what to do with it? False if the attempt is gone. */
+static bool judge_held(struct attempt *attempt)
 {
 	const struct stream *stream = &attempt->stream;
 	size_t held = evbuffer_get_length(attempt->answer.held);
-	bool error = stream->state == STREAM_FAILED ||
-		     (stream->state == STREAM_OTHER &&
-			     evbuffer_get_length(stream->evidence) > HELD_ERROR_BYTES);
 
-	if (error) {
+	if (is_error(attempt)) {
 		let_go(attempt);
 		answer_become_error(&attempt->answer, &attempt->stream);
-		tell_answer(attempt);
 	} else if (stream->state == STREAM_TERMINATED) {
 		let_go(attempt);
 		attempt->answer.complete = true;
-		tell_answer(attempt);
-	} else if (held > attempt->hold_limit ||
-		   (attempt->until_event && stream->state == STREAM_SPEAKING)) {
-		tell_answer(attempt);
+	} else if (held <= attempt->hold_limit && !(attempt->until_event && stream->spoken)) {
+		return true;
+	}
+	return tell_answer(attempt);
+}
+
+/* Of a stream that is handed on: has it said its last word? */
+static void judge_running(struct attempt *attempt)
+{
+	enum stream_state state = attempt->stream.state;
+
+	if (attempt->state != ATTEMPT_ANSWERED)
+		return;
+	if (state == STREAM_FAILED || state == STREAM_OTHER) {
+		end_transport(attempt);
+		fail_body(attempt, ERROR_STREAM_ERROR);
+	} else if (state == STREAM_TERMINATED) {
+		let_go(attempt);
+		attempt->handler->on_end(attempt->arg);
 	}
 }
 
 static void take_events(struct attempt *attempt, struct evbuffer *piece)
 {
-	struct stream *stream = &attempt->stream;
 	struct evbuffer *ready = evbuffer_new();
+	bool alive;
 
 	if (!ready)
 		abort();
-	stream_feed(stream, piece, ready);
+	stream_feed(&attempt->stream, piece, ready);
 	if (attempt->state == ATTEMPT_HOLDING) {
 		evbuffer_add_buffer(attempt->answer.held, ready);
-		judge_held(attempt);
-	} else if (pass_events(attempt, ready)) {
-		if (stream->state == STREAM_FAILED || stream->state == STREAM_OTHER) {
-			end_transport(attempt);
-			fail_body(attempt, ERROR_STREAM_ERROR);
-		} else if (stream->state == STREAM_TERMINATED) {
-			let_go(attempt);
-			attempt->handler->on_end(attempt->arg);
-		}
+		alive = judge_held(attempt);
+	} else {
+		alive = pass_events(attempt, ready);
 	}
 	evbuffer_free(ready);
+	if (alive)
+		judge_running(attempt);
 }
 
 static void attempt_on_body(void *arg, struct evbuffer *piece)
@@ -425,7 +459,7 @@ void attempt_cancel(struct attempt *attempt)
 	if (attempt->transport)
 		end_transport(attempt);
 	timer_stop(attempt->timer);
-	if (attempt->passing)
+	if (attempt->calling)
 		attempt->cancelled = true;
 	else
 		attempt_free(attempt);
@@ -449,6 +483,11 @@ void attempt_resume(struct attempt *attempt)
 const struct soft_error *attempt_stream_error(const struct attempt *attempt)
 {
 	return attempt->stream.state == STREAM_FAILED ? &attempt->stream.error : NULL;
+}
+
+bool attempt_is_answered(const struct attempt *attempt)
+{
+	return attempt->answer.status != 0;
 }
 
 bool attempt_is_torn(const struct attempt *attempt)

@@ -17,7 +17,7 @@ struct attempt_request {
 	struct pool *pool;
 	struct transport_request transport;
 	const struct profile_options *profile; /* its time-outs and what it holds */
-	msec_t deadline;                       /* of the exchange */
+	msec_t asked_at, deadline;             /* of the exchange */
 	const char *deadline_name;             /* whose that is, for people */
 	enum sse_dialect dialect;              /* of a stream, should it be one */
 	struct answer_expectation expected;
@@ -47,6 +47,8 @@ void attempt_resume(struct attempt *attempt);
 
 /* What the upstream said in the error event that broke its stream, or NULL. */
 const struct soft_error *attempt_stream_error(const struct attempt *attempt);
+/* Is the head of an answer here? */
+bool attempt_is_answered(const struct attempt *attempt);
 /* Has a part of an event gone out, and not yet its end? */
 bool attempt_is_torn(const struct attempt *attempt);
 

@@ -68,6 +68,7 @@ struct exchange {
 	struct patience patience;
 	bool head_sent; /* the client has its 200 and comments, and nothing of an upstream's */
 	msec_t deadline;
+	bool drains;     /* that is the drain's */
 	bool replaced;   /* a dead reused connection was replaced */
 	msec_t delay_ms; /* before the current attempt */
 	struct created created;
@@ -283,6 +284,7 @@ static void start_attempt(struct exchange *exchange, const struct transport_requ
 		.pool = server_pool(exchange->server, request->upstream_index),
 		.transport = *asked,
 		.profile = &request->profile->options,
+		.asked_at = exchange->record.began,
 		.deadline = exchange->deadline,
 		.deadline_name = request->total_name,
 		.dialect = request->dialect,
@@ -328,8 +330,7 @@ static void log_abandoned(struct exchange *exchange)
 	exchange->record.reason = RETRY_REASON_FINAL;
 	if (!exchange->attempt || exchange->relay.ended)
 		return;
-	record_facts(&exchange->record, exchange->attempt,
-		attempt_facts(exchange->attempt)->answer_begun);
+	record_facts(&exchange->record, exchange->attempt, attempt_is_answered(exchange->attempt));
 	log_broken(exchange);
 }
 
@@ -360,6 +361,17 @@ static void make_fields(
 	own_fields_add(&exchange->record, !from->own_status, ret);
 }
 
+/* Behind an early head there can be nothing but events. */
+static void note_no_stream(struct exchange *exchange)
+{
+	struct failure failure;
+
+	failure_set(&failure, PHASE_BODY, ERROR_HTTP_PROTOCOL_ERROR,
+		"no stream of events, and the client has the head of one");
+	record_failure(&exchange->record, &failure, NULL);
+	log_broken(exchange);
+}
+
 /* The commit point: from here on nothing is retried. */
 static void commit(struct exchange *exchange, struct answer *from)
 {
@@ -367,6 +379,8 @@ static void commit(struct exchange *exchange, struct answer *from)
 	bool complete = from->complete;
 
 	if (exchange->head_sent && !from->event_stream) {
+		if (from->status < 400)
+			note_no_stream(exchange);
 		break_off(exchange); /* its status can no longer be told, its words can */
 		return;
 	}
@@ -413,15 +427,53 @@ static bool read_created(struct exchange *exchange, struct answer *conflict)
 	return true;
 }
 
-/* What the first attempt made, or, where it cannot be read, the 409 itself. */
+/* What the first attempt made, or, where it cannot be read (`from` NULL: no answer), the 409
+ * itself, and what is known of that. The failed GET has its own line. */
 static void commit_created(struct exchange *exchange, struct answer *from)
 {
-	if (!from || from->status < 200 || from->status > 299) {
-		drop_attempt(exchange);
-		from = exchange->created.answer;
-		record_answer(&exchange->record, from);
+	struct created *created = &exchange->created;
+
+	exchange->record.reason = RETRY_REASON_FINAL;
+	if (from && from->status >= 200 && from->status <= 299) {
+		commit(exchange, from);
+		return;
 	}
-	commit(exchange, from);
+	record_log_attempt(&exchange->record, exchange->attempt, from, -1);
+	drop_attempt(exchange);
+	record_facts(&exchange->record, created->conflict, true);
+	record_answer(&exchange->record, created->answer);
+	commit(exchange, created->answer);
+}
+
+/* ---- While draining. */
+
+static void note_draining(struct exchange *exchange)
+{
+	struct failure failure;
+
+	failure_set(&failure, PHASE_CLIENT, ERROR_DRAINING, "drain_timeout ran out");
+	record_failure(&exchange->record, &failure, NULL);
+}
+
+/* The worker ends before this request can be answered. */
+static void turn_away(struct exchange *exchange)
+{
+	struct reply reply = {
+		.status = 503,
+		.error = ERROR_DRAINING,
+		.message =
+			"andiron: shutting down before the request could be answered; try again.",
+		.may_retry = true,
+		.close = true,
+	};
+
+	note_draining(exchange);
+	timer_stop(exchange->timer);
+	drop_attempt(exchange);
+	if (exchange->head_sent)
+		break_off(exchange);
+	else
+		answer(exchange, &reply);
 }
 
 /* ---- What comes of an attempt. */
@@ -446,7 +498,9 @@ static void exchange_on_answer(void *arg, struct answer *from)
 	if (from->status >= 400)
 		record_log_attempt(&exchange->record, exchange->attempt, from,
 			verdict.action == RETRY_AGAIN ? verdict.delay_ms : -1);
-	if (verdict.action != RETRY_RELAY)
+	if (verdict.reason == RETRY_REASON_DEADLINE && exchange->drains)
+		turn_away(exchange);
+	else if (verdict.action != RETRY_RELAY)
 		retry(exchange, &verdict);
 	else if (!may_have_created(exchange, from) || !read_created(exchange, from))
 		commit(exchange, from);
@@ -482,11 +536,11 @@ static void exchange_on_failure(void *arg, const struct failure *failure)
 		return; /* the client has it all */
 	record_facts(
 		&exchange->record, exchange->attempt, relaying || failure->phase == PHASE_BODY);
-	if (exchange->created.conflict) {
+	record_failure(&exchange->record, failure, attempt_stream_error(exchange->attempt));
+	if (exchange->created.conflict && !relaying) {
 		commit_created(exchange, NULL);
 		return;
 	}
-	record_failure(&exchange->record, failure, attempt_stream_error(exchange->attempt));
 	if (relaying) {
 		exchange->record.reason = RETRY_REASON_FINAL;
 		log_broken(exchange);
@@ -498,7 +552,9 @@ static void exchange_on_failure(void *arg, const struct failure *failure)
 	exchange->record.reason = verdict.reason;
 	record_log_attempt(&exchange->record, exchange->attempt, NULL,
 		verdict.action == RETRY_GIVE_UP ? -1 : verdict.delay_ms);
-	if (verdict.action == RETRY_GIVE_UP)
+	if (verdict.reason == RETRY_REASON_DEADLINE && exchange->drains)
+		turn_away(exchange);
+	else if (verdict.action == RETRY_GIVE_UP)
 		give_up(exchange);
 	else
 		retry(exchange, &verdict);
@@ -629,36 +685,12 @@ void exchange_new(struct server *server, struct evhttp_request *from)
 
 void exchange_drain(struct exchange *exchange, msec_t until)
 {
-	if (until < exchange->deadline && exchange->state != EXCHANGE_RELAYING)
-		exchange->deadline = until;
-}
-
-static void note_draining(struct exchange *exchange)
-{
-	struct failure failure;
-
-	failure_set(&failure, PHASE_CLIENT, ERROR_DRAINING, "drain_timeout ran out");
-	record_failure(&exchange->record, &failure, NULL);
-	log_abandoned(exchange);
-}
-
-static void turn_away(struct exchange *exchange)
-{
-	struct reply reply = {
-		.status = 503,
-		.error = ERROR_DRAINING,
-		.message =
-			"andiron: shutting down before the request could be answered; try again.",
-		.may_retry = true,
-		.close = true,
-	};
-
-	timer_stop(exchange->timer);
-	drop_attempt(exchange);
-	if (exchange->head_sent)
-		break_off(exchange);
-	else
-		answer(exchange, &reply);
+	if (until >= exchange->deadline || exchange->state == EXCHANGE_RELAYING)
+		return;
+	exchange->deadline = until;
+	exchange->drains = true;
+	if (exchange->state == EXCHANGE_BACKING_OFF && exchange->resumes >= until)
+		turn_away(exchange);
 }
 
 bool exchange_cut(struct exchange *exchange)
@@ -668,12 +700,14 @@ bool exchange_cut(struct exchange *exchange)
 	case EXCHANGE_TRYING:
 	case EXCHANGE_BACKING_OFF:
 		note_draining(exchange);
+		log_abandoned(exchange);
 		turn_away(exchange);
 		return true;
 	case EXCHANGE_RELAYING:
 		if (exchange->relay.ended)
 			return false; /* it is only on its way out */
 		note_draining(exchange);
+		log_abandoned(exchange);
 		break_off(exchange);
 		return true;
 	case EXCHANGE_BREAKING:
@@ -691,6 +725,7 @@ void exchange_abort(struct exchange *exchange)
 	if (exchange->state == EXCHANGE_ENDED)
 		return;
 	note_draining(exchange);
+	log_abandoned(exchange);
 	exchange->client = NULL;
 	client_abort(client);
 	finish(exchange);

@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "base/mem.h"
 #include "proxy/message.h"
 
 static void add_duration(struct str *out, const char *name, msec_t ms)
@@ -62,8 +63,10 @@ static void add_proxy_status(const struct record *record, struct fields *fields)
 
 static void add_ids(const struct request *request, struct fields *fields)
 {
-	if (!fields_get(fields, "X-Request-Id"))
-		fields_set(fields, "X-Request-Id", request->id);
+	const char *id = fields_get(fields, "X-Request-Id");
+	_cleanup_free_ char *kept = xstrdup(id ? id : request->id);
+
+	fields_set(fields, "X-Request-Id", kept); /* never two, whatever the upstream sent */
 	if (request->anthropic && !fields_get(fields, "request-id"))
 		fields_set(fields, "request-id", fields_get(fields, "X-Request-Id"));
 }

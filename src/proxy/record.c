@@ -50,7 +50,7 @@ void record_answer(struct record *record, const struct answer *answer)
 	failure_set(&record->failure, PHASE_BODY, failed ? ERROR_UPSTREAM_STATUS : ERROR_NONE,
 		answer->own_status ? "a status of 2xx, and no answer of the kind that was asked for"
 				   : "");
-	remember(record, answer->status);
+	remember(record, answer->received_status);
 }
 
 void record_failure(

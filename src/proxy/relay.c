@@ -1,6 +1,7 @@
 #include "proxy/relay.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 enum { QUEUE_LIMIT = 256 << 10 }; /* bytes that may wait for a slow client */
 
@@ -12,6 +13,17 @@ void relay_body(struct relay *relay, struct evbuffer *piece)
 		relay->paused = true;
 		attempt_pause(relay->attempt);
 	}
+}
+
+/* Behind the comments of an early head it would no longer stand at the beginning, and be taken for
+ * a part of a field's name. */
+static void drop_bom(struct evbuffer *held)
+{
+	char start[3];
+
+	if (evbuffer_copyout(held, start, sizeof(start)) == 3 &&
+		memcmp(start, "\xef\xbb\xbf", 3) == 0)
+		evbuffer_drain(held, 3);
 }
 
 void relay_start(struct relay *relay, struct client *client, struct attempt *attempt,
@@ -26,6 +38,8 @@ void relay_start(struct relay *relay, struct client *client, struct attempt *att
 	relay->promised = length ? strtoll(length, NULL, 10) : -1;
 	if (fields)
 		client_start(client, answer->status, answer->reason, fields, last);
+	else
+		drop_bom(answer->held);
 	if (evbuffer_get_length(answer->held) > 0)
 		relay_body(relay, answer->held);
 }

@@ -2,6 +2,7 @@
 
 #include <event2/buffer.h>
 #include <stdlib.h>
+#include <string.h>
 
 enum {
 	EVENT_LIMIT = 64 << 10, /* a larger event goes out in pieces */
@@ -37,30 +38,34 @@ static bool is_open(const struct stream *stream)
 	return stream->state == STREAM_SILENT || stream->state == STREAM_SPEAKING;
 }
 
+static void fail(struct stream *stream, const char *event, size_t len)
+{
+	stream->state = STREAM_FAILED;
+	sse_error_read(event, len, &stream->error);
+	evbuffer_add(stream->evidence, event, len);
+}
+
 /* An event is whole; false if it must not go out. */
 static bool take_event(struct stream *stream, const char *event, size_t len)
 {
 	enum sse_kind kind = stream->torn
 				     ? stream->torn_kind
 				     : sse_classify(stream->dialect, event, len, &stream->choices);
-	bool torn = stream->torn;
 
-	if (stream->state == STREAM_SILENT && !torn &&
-		sse_judge_start(event, len) == SSE_START_OTHER) {
+	if (stream->state == STREAM_SILENT && sse_judge_start(event, len) == SSE_START_OTHER) {
 		stream->state = STREAM_OTHER;
 		return false;
 	}
 	stream->torn = false;
-	if (kind == SSE_TERMINAL)
-		stream->state = STREAM_TERMINATED;
-	else if (kind != SSE_SILENT)
-		stream->state = STREAM_SPEAKING;
-	if (kind != SSE_ERROR || torn)
+	if (kind == SSE_ERROR) {
+		fail(stream, event, len);
+		return false;
+	}
+	if (kind == SSE_SILENT)
 		return true;
-	stream->state = STREAM_FAILED;
-	sse_error_read(event, len, &stream->error);
-	evbuffer_add(stream->evidence, event, len);
-	return false;
+	stream->spoken = true;
+	stream->state = kind == SSE_TERMINAL ? STREAM_TERMINATED : STREAM_SPEAKING;
+	return true;
 }
 
 /* Takes bytes of the stream. How many bytes of `pending`, these included, may go out. */
@@ -87,10 +92,24 @@ static void tear(struct stream *stream)
 	size_t len = evbuffer_get_length(stream->pending);
 	const char *part = (const char *)evbuffer_pullup(stream->pending, -1);
 
-	if (!stream->torn)
-		stream->torn_kind = sse_classify(stream->dialect, part, len, &stream->choices);
-	stream->torn = true;
+	stream->torn_kind = sse_classify(stream->dialect, part, len, &stream->choices);
+	if (stream->torn_kind == SSE_ERROR) {
+		fail(stream, part, len);
+		return;
+	}
+	stream->torn = stream->spoken = true;
 	stream->state = STREAM_SPEAKING;
+}
+
+/* Nothing behind the last word is taken, but the rest of its own line end may not have come yet. */
+static void drop_rest(struct stream *stream, const char *bytes, size_t len, struct evbuffer *ready)
+{
+	bool is_cut = stream->state == STREAM_TERMINATED && len > 0 && bytes[len - 1] == '\r' &&
+		      evbuffer_get_length(stream->pending) == 0;
+
+	evbuffer_drain(stream->pending, evbuffer_get_length(stream->pending));
+	if (is_cut && memchr(bytes, '\n', len))
+		evbuffer_add(ready, "\n", 1);
 }
 
 static void feed_bytes(struct stream *stream, const char *bytes, size_t len, struct evbuffer *ready)
@@ -98,14 +117,14 @@ static void feed_bytes(struct stream *stream, const char *bytes, size_t len, str
 	size_t whole = scan(stream, bytes, len);
 
 	evbuffer_remove_buffer(stream->pending, ready, whole);
-	if (stream->state == STREAM_OTHER) {
-		evbuffer_add_buffer(stream->evidence, stream->pending);
-	} else if (!is_open(stream)) { /* nothing behind the last word passes */
-		evbuffer_drain(stream->pending, evbuffer_get_length(stream->pending));
-	} else if (evbuffer_get_length(stream->pending) > EVENT_LIMIT) {
+	if (is_open(stream) && !stream->torn && evbuffer_get_length(stream->pending) > EVENT_LIMIT)
 		tear(stream);
+	if (stream->state == STREAM_OTHER)
+		evbuffer_add_buffer(stream->evidence, stream->pending);
+	else if (!is_open(stream))
+		drop_rest(stream, bytes, len, ready);
+	else if (stream->torn)
 		evbuffer_add_buffer(ready, stream->pending);
-	}
 }
 
 /* Before the first line is whole it may turn out that these are no events at all. */

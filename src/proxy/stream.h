@@ -28,6 +28,7 @@ struct stream {
 	struct sse_scanner scanner;
 	struct sse_choices choices;
 	struct evbuffer *pending;  /* the begun event */
+	bool spoken;               /* an event that is no error has come whole, or begun */
 	bool torn;                 /* it was too large: a part of it was handed out */
 	enum sse_kind torn_kind;   /* what that part said */
 	struct soft_error error;   /* FAILED: what the event said */

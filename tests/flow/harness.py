@@ -9,7 +9,7 @@
 
 Environment:
     ANDIRON                  the binary; default build/andiron in the repository
-    ANDIRON_TEST_TRANSPORT   `transport =` of the upstream; default evhttp
+    ANDIRON_TEST_TRANSPORT   `transport =` of the upstream; default native
     ANDIRON_TEST_SLOW        a factor for all bounds (sanitizers, valgrind); default 1
 
 Each test has its own daemon and upstream, so that no pool, pace or breaker of one is seen by the

@@ -2,13 +2,15 @@
 
 import functools
 import os
+import socket
 import sys
+import threading
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from client import Client
-from harness import CHAT, COMPLETIONS, STREAM, FlowTest, main
-from upstream import chunk, head, hold, nothing, reply, rst, send, sse
+from harness import BOUND, CHAT, COMPLETIONS, STREAM, FlowTest, main
+from upstream import chunk, handshake, head, hold, nothing, reply, rst, send, sse
 
 ONE = b'data: {"choices":[{"delta":{"content":"one"}}]}\n\n'
 OK = reply(200, b"{}")
@@ -91,6 +93,107 @@ class Leaving(FlowTest):
         self.upstream.wait_connections(1)
         leave(client)
         self.assert_left(0)
+
+    @each_way
+    def test_while_tcp_connects(self, leave):
+        """A listener whose queue is full drops what else comes."""
+        full = self.scripted(listening=False)
+        for sock in full._sockets:
+            sock.listen(0)
+            for _ in range(2):
+                waiting = socket.socket(sock.family)
+                self.addCleanup(waiting.close)
+                waiting.setblocking(False)
+                waiting.connect_ex(sock.getsockname())
+        self.launch(upstream=full, config={"server": {"workers": "1"}})
+        client = self.connect()
+        client.send_request("POST", COMPLETIONS, [], CHAT)
+        self.assert_status(self.request("GET", "/nowhere"), 404)    # the request has been taken up
+        leave(client)
+        event = self.wait_event(event="request", path="/inference/v1/chat/completions")
+        self.assertEqual((event["phase"], event["error"]), ("client", "client_closed"), event)
+        self.assertEqual((event["dashboard"], event["attempts"]), ("invisible", 1), event)
+
+    @each_way
+    def test_while_the_request_is_sent(self, leave):
+        begun, left, size = threading.Event(), threading.Event(), 40_000_000
+
+        def read_later(connection):
+            connection._receive(BOUND)
+            begun.set()
+            left.wait(BOUND)
+            while True:     # until the peer's end
+                connection.sent += len(connection._receive(BOUND))
+        self.addCleanup(left.set)
+        self.launch(upstream=self.scripted([OK], connections=[[handshake, read_later]]))
+        client = self.connect()
+        client.send_request("POST", COMPLETIONS, [], bytes(size))
+        begun.wait(BOUND)
+        leave(client)
+        event = self.wait_event(event="request")
+        self.assertEqual((event["phase"], event["error"]), ("client", "client_closed"), event)
+        self.assertLess(event["bytes_out"], size)
+        left.set()
+        self.assertIsNotNone(self.upstream.connections[0].wait_end())
+        self.assertLess(self.upstream.connections[0].sent, size)
+        self.assert_left(0)
+
+    @each_way
+    def test_within_a_held_stream(self, leave):
+        held = {"profile.default": {"hold_stream": "64KiB"}}
+        for start, config in (([ONE], held), ([b": hi\n\n"], None), ([], None)):
+            gate = threading.Event()
+            client = self.ask([sse(*start, lambda _, gate=gate: gate.set(), hold()), OK], STREAM,
+                              config)
+            self.assertTrue(gate.wait(BOUND))
+            leave(client)
+            self.assert_left()
+
+    @each_way
+    def test_within_a_held_error(self, leave):
+        gate = threading.Event()
+        half = [send(head(503, [("Content-Length", "9")]) + b"{"), lambda _: gate.set(), hold()]
+        client = self.ask([half, OK])
+        self.assertTrue(gate.wait(BOUND))
+        leave(client)
+        self.assert_left()
+
+    @each_way
+    def test_within_a_long_answer(self, leave):
+        long = [send(head(200, [("Content-Length", "90000000")]) + bytes(5_000_000)), hold()]
+        client = self.ask([long, OK])
+        client.read_head().read_until(bytes(100_000))
+        leave(client)
+        self.assert_left()
+
+    @each_way
+    def test_within_a_torn_event(self, leave):
+        torn = b'data: {"long":"' + b"x" * 100_000
+        client = self.ask([sse(torn, hold()), OK], STREAM)
+        client.read_head().read_until(torn[:65_536])
+        leave(client)
+        self.assert_left()
+
+    @each_way
+    def test_within_a_second_attempt(self, leave):
+        client = self.ask([reply(503), nothing(), OK])
+        self.upstream.wait_requests(2)
+        leave(client)
+        last = self.upstream.requests[1].connection
+        self.assertIsNotNone(self.upstream.connections[last].wait_end())
+        self.assert_left(2)
+
+    @each_way
+    def test_while_the_answer_is_on_its_way_out(self, leave):
+        """The stream is over, its upstream let go; a client that has not read all has left."""
+        event = b"data: " + b"x" * 60_000 + b"\n\n"
+        self.launch([sse(*[event] * 300, b"data: [DONE]\n\n"), OK])
+        client = self.start_stream(receive_buffer=4096)
+        client.read_head()
+        leave(client)
+        self.wait_event(event="request")
+        self.andiron.stop()
+        self.assert_seen(1)
 
     @each_way
     def test_within_a_held_body(self, leave):

@@ -175,10 +175,6 @@ const NOT_MEANT = [
     steps: (r) => [unframed(JSON_TYPE), half(jsonBody(r)), PAUSE, RST],
   },
   {
-    name: 'an empty answer with 200', kinds: ['plain'],
-    steps: () => sized(200, JSON_TYPE, ''),
-  },
-  {
     name: 'HTML in place of a stream', kinds: ['stream'],
     steps: () => sized(200, HTML_TYPE, HTML),
   },

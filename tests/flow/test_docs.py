@@ -1,0 +1,73 @@
+"""What docs/failures.md says, held against the names that the program has."""
+
+import pathlib
+import re
+import sys
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+
+
+def find(pattern, path):
+    return re.findall(pattern, (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)
+
+
+class Failures(unittest.TestCase):
+    def assert_rows(self, heading, expected, least):
+        """Between this heading and the next one a table has a row for each name, and no others."""
+        page = (ROOT / "docs" / "failures.md").read_text(encoding="utf-8")
+        section = re.search(rf"^#+ {heading}\n(.*?)(?=^#)", page, re.MULTILINE | re.DOTALL)
+        self.assertIsNotNone(section, heading)
+        rows = re.findall(r"^\| `(\w+)` \|.*\n(?!\|-)", section[1], re.MULTILINE)
+        self.assertGreaterEqual(len(expected), least, expected)
+        self.assertEqual(sorted(rows), sorted(expected))
+
+    def test_every_error_has_a_row(self):
+        names = find(r'^ERROR\(ERROR_\w+, "(\w+)"', "src/policy/failure.def")
+        self.assert_rows("Errors", names, 20)
+
+    def test_every_phase_has_a_row(self):
+        names = find(r'^PHASE\(PHASE_\w+, "(\w+)"', "src/policy/failure.def")
+        self.assert_rows("Phases and their time-outs", names, 8)
+
+    def test_every_reason_has_a_row(self):
+        names = find(r'^\s+X\(RETRY_REASON_\w+, "(\w+)"\)', "src/policy/retry.h")
+        self.assert_rows("`reason`", names, 10)
+
+    def test_every_verdict_has_a_row(self):
+        names = find(r'names\[\] = \{"(\w+)", "(\w+)", "(\w+)"\}', "src/policy/failure.c")
+        self.assert_rows("`dashboard`", names and names[0], 3)
+
+    def test_the_status_is_the_one_that_the_client_gets(self):
+        """As far as the table has a plain number."""
+        statuses = dict(find(r'^ERROR\(ERROR_\w+, "(\w+)", (\d+)', "src/policy/failure.def"))
+        told = find(r"^\| `(\w+)` \|.*\| (\d{3}) \|$", "docs/failures.md")
+        self.assertGreater(len(told), 15)
+        self.assertEqual([(name, status) for name, status in told if statuses[name] != status], [])
+
+
+class Links(unittest.TestCase):
+    def test_every_local_link_leads_somewhere(self):
+        pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md"), *ROOT.glob("tests/*/*.md")]
+        self.assertGreater(len(pages), 5)
+        lost = []
+        for page in pages:
+            text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+            for target in re.findall(r"\]\(([^)\s]+)\)", text):
+                path, _, anchor = target.partition("#")
+                if ":" in path:
+                    continue
+                there = (page.parent / path).resolve() if path else page
+                if not there.exists() or (anchor and anchor not in self.anchors(there)):
+                    lost.append(f"{page.relative_to(ROOT)}: {target}")
+        self.assertEqual(lost, [])
+
+    @staticmethod
+    def anchors(page):
+        """As GitHub makes them of headings."""
+        headings = re.findall(r"^#+ (.*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+        return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+if __name__ == "__main__":
+    sys.exit(unittest.main())
