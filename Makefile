@@ -24,7 +24,7 @@ lint:
 	@scripts/lint
 
 format:
-	clang-format -i src/*.c src/*/*.[ch] tests/unit/*.[ch]
+	clang-format -i src/*.c src/*/*.[ch] tests/unit/*.[ch] tests/sim/*.[ch]
 
 clean:
 	rm -rf build build-*

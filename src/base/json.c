@@ -576,3 +576,13 @@ bool json_unquote(const char *value, size_t len, char *ret, size_t size)
 	ret[used] = '\0';
 	return true;
 }
+
+bool json_is_whole_object(const char *json, size_t len)
+{
+	struct json_pair pair;
+	size_t cursor = 0;
+
+	while (json_next_member(json, len, &cursor, &pair))
+		;
+	return cursor <= len;
+}

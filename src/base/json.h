@@ -87,3 +87,5 @@ bool json_element(
 /* The text of a string that the walk has given, quotes included: unescaped, and cut behind a whole
  * character where it is too long. What is no UTF-8, or a NUL, becomes U+FFFD. False: no string. */
 bool json_unquote(const char *value, size_t len, char *ret, size_t size);
+/* Does the text begin with an object that comes to its end? */
+bool json_is_whole_object(const char *json, size_t len);

@@ -254,6 +254,16 @@ void sse_error_read(const char *event, size_t len, struct soft_error *ret)
 	soft_error_read_any(text.data, text.data_len, ret);
 }
 
+bool sse_is_cut(const char *event, size_t len)
+{
+	struct sse_text text;
+
+	read_event(event, len, &text);
+	if (text.data_len == 0)
+		return true;
+	return !text.cut && *text.data == '{' && !json_is_whole_object(text.data, text.data_len);
+}
+
 const char *sse_data(const char *event, size_t len, size_t *ret_len)
 {
 	struct sse_text text;

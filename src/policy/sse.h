@@ -54,6 +54,10 @@ enum sse_kind sse_classify(
 /* The words of an event that is SSE_ERROR; where its data is no JSON it is itself the message. */
 void sse_error_read(const char *event, size_t len, struct soft_error *ret);
 
+/* Of an event without its empty line: does it break off in its data, or before? Then its name alone
+ * does not make it a last word. */
+bool sse_is_cut(const char *event, size_t len);
+
 /* The data of an event that has it on one line, where it stands; else NULL. */
 const char *sse_data(const char *event, size_t len, size_t *ret_len);
 

@@ -49,16 +49,6 @@ static bool has_type(const struct answer *answer, const char *type)
 	return value && str_begins_nocase(value, type);
 }
 
-static bool is_whole_object(const char *json, size_t len)
-{
-	struct json_pair pair;
-	size_t cursor = 0;
-
-	while (json_next_member(json, len, &cursor, &pair))
-		;
-	return cursor <= len;
-}
-
 bool answer_is_cut(const struct answer *answer, const struct answer_expectation *expected)
 {
 	size_t len = evbuffer_get_length(answer->held);
@@ -68,7 +58,7 @@ bool answer_is_cut(const struct answer *answer, const struct answer_expectation 
 
 	return expected->inference && answer->status == 200 && !framed &&
 	       !answer_is_encoded(answer) && has_type(answer, "application/json") && *json == '{' &&
-	       !is_whole_object(json, len);
+	       !json_is_whole_object(json, len);
 }
 
 /* `error.code` of an OpenAI-shaped error, else the next best name in it. */
@@ -133,7 +123,7 @@ static void hold_event(struct answer *answer, struct stream *stream)
 	const char *data = sse_data(event, len, &data_len);
 	_cleanup_str_ struct str body = STR_NULL;
 
-	if (data && data_len > 1 && data[0] == '{') {
+	if (data && json_is_whole_object(data, data_len)) {
 		evbuffer_add(answer->held, data, data_len);
 		return;
 	}

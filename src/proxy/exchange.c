@@ -177,12 +177,13 @@ static void break_off(struct exchange *exchange)
 {
 	_cleanup_str_ struct str event = STR_NULL;
 
-	enter(exchange, EXCHANGE_BREAKING);
-	patience_stop(&exchange->patience);
-	if (exchange->attempt && attempt_is_torn(exchange->attempt))
+	if (exchange->state == EXCHANGE_RELAYING && exchange->attempt &&
+		attempt_is_torn(exchange->attempt))
 		str_add(&event, "\n\n");
 	if (exchange->relay.event_stream || exchange->head_sent)
 		record_render_error_event(&exchange->record, &event);
+	enter(exchange, EXCHANGE_BREAKING);
+	patience_stop(&exchange->patience);
 	drop_attempt(exchange);
 	client_break(exchange->client, str_text(&event));
 }
@@ -362,14 +363,14 @@ static void make_fields(
 }
 
 /* Behind an early head there can be nothing but events. */
-static void note_no_stream(struct exchange *exchange)
+static void note_no_stream(struct exchange *exchange, const struct answer *from)
 {
 	struct failure failure;
 
 	failure_set(&failure, PHASE_BODY, ERROR_HTTP_PROTOCOL_ERROR,
 		"no stream of events, and the client has the head of one");
 	record_failure(&exchange->record, &failure, NULL);
-	log_broken(exchange);
+	record_log_attempt(&exchange->record, exchange->attempt, from, -1);
 }
 
 /* The commit point: from here on nothing is retried. */
@@ -380,7 +381,7 @@ static void commit(struct exchange *exchange, struct answer *from)
 
 	if (exchange->head_sent && !from->event_stream) {
 		if (from->status < 400)
-			note_no_stream(exchange);
+			note_no_stream(exchange, from);
 		break_off(exchange); /* its status can no longer be told, its words can */
 		return;
 	}
@@ -400,7 +401,7 @@ static void commit(struct exchange *exchange, struct answer *from)
 
 static bool may_have_created(const struct exchange *exchange, const struct answer *from)
 {
-	return from->status == 409 && from->complete &&
+	return from->status == 409 && from->complete && clock_mono() < exchange->deadline &&
 	       exchange->request.request_class == CLASS_CREATE_WITH_ID &&
 	       (exchange->record.attempts > 1 || exchange->replaced);
 }
@@ -438,7 +439,8 @@ static void commit_created(struct exchange *exchange, struct answer *from)
 		commit(exchange, from);
 		return;
 	}
-	record_log_attempt(&exchange->record, exchange->attempt, from, -1);
+	if (!from || from->status >= 400)
+		record_log_attempt(&exchange->record, exchange->attempt, from, -1);
 	drop_attempt(exchange);
 	record_facts(&exchange->record, created->conflict, true);
 	record_answer(&exchange->record, created->answer);

@@ -5,25 +5,28 @@
 
 enum { QUEUE_LIMIT = 256 << 10 }; /* bytes that may wait for a slow client */
 
+/* Behind the comments of an early head it would no longer stand at the beginning, and be taken for
+ * a part of a field's name. */
+static void drop_bom(struct evbuffer *piece)
+{
+	char start[3];
+
+	if (evbuffer_copyout(piece, start, sizeof(start)) == 3 &&
+		memcmp(start, "\xef\xbb\xbf", 3) == 0)
+		evbuffer_drain(piece, 3);
+}
+
 void relay_body(struct relay *relay, struct evbuffer *piece)
 {
+	if (relay->may_have_bom)
+		drop_bom(piece);
+	relay->may_have_bom = false;
 	relay->passed += evbuffer_get_length(piece);
 	client_send(relay->client, piece);
 	if (!relay->paused && relay->attempt && client_queued(relay->client) > QUEUE_LIMIT) {
 		relay->paused = true;
 		attempt_pause(relay->attempt);
 	}
-}
-
-/* Behind the comments of an early head it would no longer stand at the beginning, and be taken for
- * a part of a field's name. */
-static void drop_bom(struct evbuffer *held)
-{
-	char start[3];
-
-	if (evbuffer_copyout(held, start, sizeof(start)) == 3 &&
-		memcmp(start, "\xef\xbb\xbf", 3) == 0)
-		evbuffer_drain(held, 3);
 }
 
 void relay_start(struct relay *relay, struct client *client, struct attempt *attempt,
@@ -35,11 +38,10 @@ void relay_start(struct relay *relay, struct client *client, struct attempt *att
 	relay->attempt = attempt;
 	relay->bodiless = !client_takes_body(client, answer->status);
 	relay->event_stream = answer->event_stream;
+	relay->may_have_bom = !fields;
 	relay->promised = length ? strtoll(length, NULL, 10) : -1;
 	if (fields)
 		client_start(client, answer->status, answer->reason, fields, last);
-	else
-		drop_bom(answer->held);
 	if (evbuffer_get_length(answer->held) > 0)
 		relay_body(relay, answer->held);
 }

@@ -16,6 +16,7 @@ struct relay {
 	bool paused, ended;
 	bool bodiless;     /* HEAD, 204, 304 */
 	bool event_stream; /* an error can be told as an event */
+	bool may_have_bom; /* which must not stand behind an early head's comments */
 	int64_t promised;  /* Content-Length; -1: none */
 	uint64_t passed;
 };

@@ -92,6 +92,10 @@ static void tear(struct stream *stream)
 	size_t len = evbuffer_get_length(stream->pending);
 	const char *part = (const char *)evbuffer_pullup(stream->pending, -1);
 
+	if (stream->state == STREAM_SILENT && sse_judge_start(part, len) == SSE_START_OTHER) {
+		stream->state = STREAM_OTHER;
+		return;
+	}
 	stream->torn_kind = sse_classify(stream->dialect, part, len, &stream->choices);
 	if (stream->torn_kind == SSE_ERROR) {
 		fail(stream, part, len);
@@ -168,8 +172,11 @@ enum error stream_end(struct stream *stream, struct evbuffer *ready)
 	size_t len = evbuffer_get_length(stream->pending);
 	bool torn = stream->torn; /* then its end may be all that is missing */
 
-	if (is_open(stream) && (len > 0 || torn))
-		take_event(stream, (const char *)evbuffer_pullup(stream->pending, -1), len);
+	const char *last = len ? (const char *)evbuffer_pullup(stream->pending, -1) : "";
+	bool cut = torn ? stream->scanner.in_line : len == 0 || sse_is_cut(last, len);
+
+	if (is_open(stream) && !cut)
+		take_event(stream, last, len);
 	if (stream->state == STREAM_FAILED || stream->state == STREAM_OTHER)
 		return ERROR_STREAM_ERROR;
 	if (!is_whole(stream)) { /* nor does half of its last event go out */
