@@ -131,6 +131,7 @@ class Andiron:
         self._reader = threading.Thread(target=self._read_stderr, daemon=True)
         self.expected = 0           # the exit code that stop() wants; None: any
         self._finished = False
+        self._ending = False        # it has had a signal to end
         self._silent = False        # stderr has ended
         self._reader.start()
 
@@ -203,6 +204,7 @@ class Andiron:
     # the end
 
     def signal(self, number=signal.SIGTERM):
+        self._ending = self._ending or number in (signal.SIGTERM, signal.SIGINT)
         self.process.send_signal(number)
 
     def wait_exit(self, bound=2 * BOUND):
@@ -221,8 +223,8 @@ class Andiron:
         if self._finished:
             return
         self._finished = True
-        if self.process.poll() is None:
-            self.signal()
+        if self.process.poll() is None and not self._ending:
+            self.signal()               # a second one would end it at once
         code = self.wait_exit()
         if SANITIZER.search(self.stderr()):
             raise AssertionError(f"a sanitizer spoke; stderr:\n{self.stderr()}")
