@@ -6,6 +6,7 @@
  *
  *   main
  *     cli_main                    app/cli        command line -> a command
+ *       harden                    app/harden     no core images; freed memory is wiped
  *       config_load               config/load    defaults, file, environment, flags -> one snapshot
  *       daemon_run                app/daemon     listeners, TLS contexts, event log, signals
  *         worker_start            app/worker     one thread, one event loop each
@@ -16,7 +17,8 @@
  *   server_on_request             proxy/server   evhttp hands a whole request over
  *     exchange_new                proxy/exchange one request's life; its states stand there
  *       request_init              proxy/request  what is asked, as facts
- *         access_decide           policy/access  Host, Origin, Sec-Fetch-Site
+ *         admission_check         proxy/admission who may ask: access_decide (policy/access: Host,
+ *                                                Origin, Sec-Fetch-Site), preflight, client token
  *         path_map, class_of      policy/route, policy/class
  *         route_find              policy/route   header, base URL, route, upstream -> profile
  *         credential_apply        proxy/credential  whose key goes out

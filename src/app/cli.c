@@ -10,8 +10,10 @@
 
 #include "app/daemon.h"
 #include "app/demo.h"
+#include "app/harden.h"
 #include "app/version.h"
 #include "base/log.h"
+#include "base/secret.h"
 #include "config/config.h"
 
 static const char usage[] =
@@ -64,6 +66,7 @@ struct command_line {
 	const char *config;
 	struct config_flag flags[MAX_FLAGS + 1]; /* the last one stays empty */
 	size_t flag_count;
+	char *environment_key; /* FIREWORKS_API_KEY, which is wiped from the environment */
 	bool help, version, wrong;
 };
 
@@ -123,6 +126,7 @@ static struct config *load(const struct command_line *line)
 		.file = line->config ? line->config : getenv("ANDIRON_CONFIG"),
 		.flags = line->flags,
 		.environment = environ,
+		.environment_key = line->environment_key,
 	};
 	const char *names[] = {"HTTPS_PROXY", "https_proxy"};
 
@@ -153,9 +157,11 @@ static int check(const struct command_line *line)
 
 static int run(const struct command_line *line)
 {
-	struct config *config = load(line);
+	struct config *config;
 	int code;
 
+	harden();
+	config = load(line);
 	if (!config)
 		return EX_CONFIG;
 	code = daemon_run(config, NULL);
@@ -167,10 +173,12 @@ static int run(const struct command_line *line)
 static int demo(struct command_line *line)
 {
 	static const struct option_flag upstream = {"demo", NULL, "url"};
-	const char *url = demo_start();
+	const char *url;
 	struct config *config;
 	int code;
 
+	harden();
+	url = demo_start();
 	add_flag(line, &upstream, url);
 	config = load(line);
 	if (!config)
@@ -208,6 +216,7 @@ int cli_main(int argc, char **argv)
 {
 	struct command_line line = {.command = NULL};
 	_cleanup_str_ struct str version = STR_NULL;
+	int code;
 
 	parse_options(&line, argc, argv);
 	if (line.wrong) {
@@ -223,5 +232,8 @@ int cli_main(int argc, char **argv)
 		fputs(usage, stdout);
 		return EX_OK;
 	}
-	return dispatch(&line);
+	line.environment_key = secret_take_variable("FIREWORKS_API_KEY");
+	code = dispatch(&line);
+	secret_free(line.environment_key);
+	return code;
 }

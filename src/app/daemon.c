@@ -13,6 +13,7 @@
 
 #include "app/worker.h"
 #include "base/address.h"
+#include "base/budget.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/writer.h"
@@ -31,9 +32,9 @@ struct daemon {
 	struct writer *stderr_writer;
 	struct event_log *log;
 	SSL_CTX **tls;
-	int listeners[WORKER_MAX_LISTENERS];
-	struct address addresses[WORKER_MAX_LISTENERS];
+	struct listener listeners[WORKER_MAX_LISTENERS];
 	size_t listener_count;
+	struct budget memory, connections; /* shared by the workers */
 	struct worker **workers;
 	size_t worker_count, workers_done;
 	struct event_base *base;
@@ -53,29 +54,37 @@ static bool is_missing_family(int error)
 	return error == -EAFNOSUPPORT || error == -EADDRNOTAVAIL;
 }
 
+/* What can be done about it. */
+static const char *advice(int error)
+{
+	if (error == -EADDRINUSE)
+		return "; another program, perhaps another andiron, has it: stop that one, or "
+		       "choose another address with --listen";
+	if (error == -ENOTSOCK)
+		return "; this file is something else, and stays as it is: choose another path";
+	return "";
+}
+
 static bool open_listener(struct daemon *daemon, const char *text)
 {
 	struct address address;
 	size_t i = daemon->listener_count;
-	int fd;
+	int error;
 
 	if (i == WORKER_MAX_LISTENERS || !address_parse(text, &address)) {
 		log_error("cannot listen on %s: too many addresses", text);
 		return false;
 	}
-	fd = listen_open(&address, &daemon->addresses[i]);
-	if (fd >= 0) {
-		daemon->listeners[daemon->listener_count++] = fd;
+	error = listen_open(&address, daemon->config->unix_mode, &daemon->listeners[i]);
+	if (error == 0) {
+		daemon->listener_count++;
 		return true;
 	}
-	if (daemon->config->listen_is_default && is_missing_family(fd)) {
+	if (daemon->config->listen_is_default && is_missing_family(error)) {
 		log_info("not listening on %s: this machine has no such address", text);
 		return true;
 	}
-	log_error("cannot listen on %s: %s%s", text, strerror(-fd),
-		fd == -EADDRINUSE ? "; another program, perhaps another andiron, has it: stop that "
-				    "one, or choose another address with --listen"
-				  : "");
+	log_error("cannot listen on %s: %s%s", text, strerror(-error), advice(error));
 	return false;
 }
 
@@ -93,6 +102,13 @@ static bool open_listeners(struct daemon *daemon)
 	if (!daemon->listener_count)
 		log_error("there is no address to listen on");
 	return daemon->listener_count > 0;
+}
+
+static void close_listeners(struct daemon *daemon)
+{
+	for (size_t i = 0; i < daemon->listener_count; i++)
+		listen_close(&daemon->listeners[i]);
+	daemon->listener_count = 0;
 }
 
 static bool open_tls(struct daemon *daemon)
@@ -147,9 +163,63 @@ static void render_listeners(const struct daemon *daemon, struct str *out)
 	char text[ADDRESS_TEXT_SIZE];
 
 	for (size_t i = 0; i < daemon->listener_count; i++) {
-		address_render(&daemon->addresses[i], text, sizeof(text));
-		str_addf(out, " http://%s", text);
+		const struct address *address = &daemon->listeners[i].address;
+
+		address_render(address, text, sizeof(text));
+		str_addf(out, " %s%s", address_is_unix(address) ? "" : "http://", text);
 	}
+}
+
+/* What an SDK on this machine would use; NULL: there are only Unix sockets. */
+static const struct address *find_port(const struct daemon *daemon)
+{
+	for (size_t i = 0; i < daemon->listener_count; i++) {
+		if (!address_is_unix(&daemon->listeners[i].address))
+			return &daemon->listeners[i].address;
+	}
+	return NULL;
+}
+
+static bool is_local_name(const struct address *address)
+{
+	static const struct in6_addr any = IN6ADDR_ANY_INIT;
+
+	if (address->any.sa_family == AF_INET && address->v4.sin_addr.s_addr == INADDR_ANY)
+		return true;
+	if (address->any.sa_family == AF_INET6 &&
+		memcmp(&address->v6.sin6_addr, &any, sizeof(any)) == 0)
+		return true;
+	return address_is_loopback(address);
+}
+
+static void say_base_url(const struct address *address, const char *socket_path)
+{
+	char text[ADDRESS_TEXT_SIZE];
+
+	if (!address) {
+		log_info("your SDK speaks HTTP through %s, with base_url \"http://localhost/v1\"",
+			socket_path);
+	} else if (is_local_name(address)) {
+		log_info("in your SDK, change base_url to \"http://localhost:%u/v1\"",
+			address_port(address));
+	} else {
+		address_render(address, text, sizeof(text));
+		log_info("in your SDK, change base_url to \"http://%s/v1\"", text);
+	}
+}
+
+static void say_api_key(const struct config *config, bool is_demo)
+{
+	const char *file = config->server.client_token_file;
+	bool own = config->upstreams[0].key_source == KEY_OF_CLIENT && !is_demo;
+
+	if (*file && config->upstreams[0].key_source == KEY_OF_FILE) {
+		log_info("in your SDK, change api_key to the token in %s", file);
+		return;
+	}
+	log_info("in your SDK, change api_key to \"%s\"", own ? "your Fireworks key" : "andiron");
+	if (*file)
+		log_info("and send the token in %s as the header X-Andiron-Token", file);
 }
 
 static void say_hello(struct daemon *daemon, void (*on_listening)(unsigned port))
@@ -157,19 +227,17 @@ static void say_hello(struct daemon *daemon, void (*on_listening)(unsigned port)
 	_cleanup_str_ struct str listeners = STR_NULL;
 	const struct config *config = daemon->config;
 	const struct upstream_config *first = &config->upstreams[0];
-	unsigned port = address_port(&daemon->addresses[0]);
+	const struct address *address = find_port(daemon);
 	struct event event = EVENT_INIT;
 
 	render_listeners(daemon, &listeners);
 	if (on_listening)
-		on_listening(port);
+		on_listening(address ? address_port(address) : 0);
 	log_info("listening on%s", str_text(&listeners));
 	log_info("forwarding to %s", first->options.url);
 	log_info("key: %s", key_text(first));
-	log_info("in your SDK, change base_url to \"http://localhost:%u/v1\"", port);
-	log_info("in your SDK, change api_key to \"%s\"",
-		first->key_source == KEY_OF_CLIENT && !on_listening ? "your Fireworks key"
-								    : "andiron");
+	say_base_url(address, daemon->listeners[0].address.local.sun_path);
+	say_api_key(config, on_listening != NULL);
 	event.event = "state";
 	event.state = "start";
 	event.detail = str_text(&listeners) + 1;
@@ -213,9 +281,7 @@ static void drain(struct daemon *daemon)
 	event.event = "state";
 	event.state = "drain";
 	event_log_write(daemon->log, &event);
-	for (size_t i = 0; i < daemon->listener_count; i++)
-		close(daemon->listeners[i]);
-	daemon->listener_count = 0;
+	close_listeners(daemon);
 	command_all(daemon, WORKER_DRAIN);
 	timer_start(daemon->drain_timer, daemon->config->server.drain_timeout);
 }
@@ -269,7 +335,10 @@ static size_t count_workers(const struct config *config)
 
 static void start_workers(struct daemon *daemon)
 {
+	const struct server_options *options = &daemon->config->server;
 	struct worker_setup setup = {
+		.memory = &daemon->memory,
+		.connections = &daemon->connections,
 		.config = daemon->config,
 		.tls = daemon->tls,
 		.log = daemon->log,
@@ -278,6 +347,8 @@ static void start_workers(struct daemon *daemon)
 		.done_fd = daemon->done_fd,
 	};
 
+	daemon->memory.limit = options->max_memory; /* OPTION_SPECIAL: none */
+	daemon->connections.limit = options->max_connections;
 	daemon->worker_count = count_workers(daemon->config);
 	daemon->workers = xcalloc(daemon->worker_count, sizeof(struct worker *));
 	for (size_t i = 0; i < daemon->worker_count; i++) {
@@ -349,8 +420,7 @@ static void fini(struct daemon *daemon)
 	log_set_writer(NULL);
 	event_log_free(daemon->log);
 	writer_free(daemon->stderr_writer, FLUSH_MS);
-	for (size_t i = 0; i < daemon->listener_count; i++)
-		close(daemon->listeners[i]);
+	close_listeners(daemon);
 	for (size_t i = 0; daemon->tls && i < daemon->config->upstream_count; i++)
 		SSL_CTX_free(daemon->tls[i]);
 	free(daemon->tls);

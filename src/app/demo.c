@@ -41,7 +41,7 @@ static const char *const words[] = {"An", " andiron", " holds", " up", " the", "
 	" that", " the", " fire", " keeps", " burning.", NULL};
 
 static struct demo {
-	char url[80];
+	char url[ADDRESS_TEXT_SIZE + 16];
 	pthread_t thread;
 	int listener, stop_fd;
 	struct event_base *base;
@@ -349,7 +349,8 @@ static void *demo_run(void *arg)
 	http = demo.base ? evhttp_new(demo.base) : NULL;
 	if (!http)
 		abort();
-	demo.accepted = accepted_list_new(demo.base, FAR_AWAY_MS);
+	demo.accepted = accepted_list_new(
+		&(struct accepted_options){.base = demo.base, .idle_ms = FAR_AWAY_MS});
 	evhttp_set_bevcb(http, accepted_new_bufferevent, demo.accepted);
 	evhttp_set_gencb(http, demo_on_request, NULL);
 	evhttp_set_default_content_type(http, NULL);
@@ -381,17 +382,19 @@ static int start_thread(void)
 
 const char *demo_start(void)
 {
-	struct address address, bound;
+	struct listener listener = {.fd = -1};
+	struct address address;
 	char text[ADDRESS_TEXT_SIZE];
 
 	address_from_ip("127.0.0.1", 0, &address);
-	demo.listener = listen_open(&address, &bound);
+	if (listen_open(&address, 0, &listener) == 0)
+		demo.listener = listener.fd;
 	demo.stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (demo.listener < 0 || demo.stop_fd < 0 || start_thread() != 0) {
+	if (listener.fd < 0 || demo.stop_fd < 0 || start_thread() != 0) {
 		log_error("the demo's upstream cannot listen on 127.0.0.1");
 		exit(EXIT_FAILURE);
 	}
-	address_render(&bound, text, sizeof(text));
+	address_render(&listener.address, text, sizeof(text));
 	snprintf(demo.url, sizeof(demo.url), "http://%s", text);
 	return demo.url;
 }
@@ -408,6 +411,8 @@ void demo_say_hello(unsigned port)
 	log_info("this is a DEMO: a simulated Fireworks on this machine, which fails on purpose");
 	log_info("to go live: export FIREWORKS_API_KEY=fw_... and start again with `make run`, or "
 		 "`andiron`");
+	if (!port)
+		return; /* only Unix sockets */
 	log_info("try: curl -N http://localhost:%u/v1/chat/completions -d "
 		 "'{\"model\":\"demo\",\"stream\":true,\"messages\":[]}'",
 		port);

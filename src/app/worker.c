@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "net/listen.h"
 #include "proxy/server.h"
 
 struct worker {
@@ -55,6 +56,8 @@ static void *worker_run(void *arg)
 		.config = worker->setup.config,
 		.tls = worker->setup.tls,
 		.log = worker->setup.log,
+		.memory = worker->setup.memory,
+		.connections = worker->setup.connections,
 		.worker = worker->setup.index,
 		.on_empty = worker_on_empty,
 		.arg = worker,
@@ -83,7 +86,7 @@ static void *worker_run(void *arg)
 static void duplicate_listeners(struct worker *worker)
 {
 	for (size_t i = 0; i < worker->setup.listener_count; i++) {
-		int fd = fcntl(worker->setup.listeners[i], F_DUPFD_CLOEXEC, 0);
+		int fd = fcntl(worker->setup.listeners[i].fd, F_DUPFD_CLOEXEC, 0);
 
 		if (fd >= 0)
 			worker->listeners[worker->listener_count++] = fd;

@@ -9,6 +9,7 @@
 #include "config/config.h"
 #include "proxy/event_log.h"
 
+struct listener;
 struct worker;
 
 enum { WORKER_MAX_LISTENERS = 16 };
@@ -24,7 +25,9 @@ struct worker_setup {
 	struct config *config;
 	SSL_CTX *const *tls;
 	struct event_log *log;
-	const int *listeners; /* the worker has a duplicate of each when worker_start() returns */
+	struct budget *memory, *connections; /* of the whole process */
+	/* The worker has a duplicate of each when worker_start() returns. */
+	const struct listener *listeners;
 	size_t listener_count;
 	int done_fd; /* an eventfd that is told when the worker has ended */
 };

@@ -38,6 +38,19 @@ bool address_from_ip(const char *ip, unsigned short port, struct address *ret)
 	return true;
 }
 
+static bool parse_unix(const char *path, struct address *ret)
+{
+	size_t len = strlen(path);
+
+	if (path[0] != '/' || len > ADDRESS_MAX_PATH)
+		return false;
+	memset(ret, 0, sizeof(*ret));
+	ret->local.sun_family = AF_UNIX;
+	memcpy(ret->local.sun_path, path, len);
+	ret->len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len + 1);
+	return true;
+}
+
 bool address_parse(const char *text, struct address *ret)
 {
 	bool bracketed = text[0] == '[';
@@ -46,6 +59,8 @@ bool address_parse(const char *text, struct address *ret)
 	size_t len = colon ? (size_t)(colon - text) : 0;
 	unsigned short port;
 
+	if (str_begins(text, "unix:"))
+		return parse_unix(text + strlen("unix:"), ret);
 	if (!colon || !parse_port(colon + 1, &port))
 		return false;
 	if (bracketed && (len < 2 || text[len - 1] != ']'))
@@ -80,8 +95,15 @@ bool address_same(const struct address *a, const struct address *b)
 	return a->len == b->len && memcmp(&a->any, &b->any, a->len) == 0;
 }
 
+bool address_is_unix(const struct address *address)
+{
+	return address->any.sa_family == AF_UNIX;
+}
+
 bool address_is_loopback(const struct address *address)
 {
+	if (address_is_unix(address))
+		return true;
 	if (address->any.sa_family == AF_INET)
 		return ntohl(address->v4.sin_addr.s_addr) >> 24 == 127;
 	return IN6_IS_ADDR_LOOPBACK(&address->v6.sin6_addr);
@@ -89,6 +111,8 @@ bool address_is_loopback(const struct address *address)
 
 unsigned short address_port(const struct address *address)
 {
+	if (address_is_unix(address))
+		return 0;
 	return ntohs(
 		address->any.sa_family == AF_INET ? address->v4.sin_port : address->v6.sin6_port);
 }
@@ -99,13 +123,15 @@ void address_render_ip(const struct address *address, char *ret, size_t size)
 	int family = address->any.sa_family;
 	const void *raw = v6;
 
-	if (family == AF_INET) {
+	if (family == AF_UNIX) {
+		raw = NULL;
+	} else if (family == AF_INET) {
 		raw = &address->v4.sin_addr;
 	} else if (IN6_IS_ADDR_V4MAPPED(v6)) {
 		family = AF_INET;
 		raw = &v6->s6_addr[12];
 	}
-	if (!inet_ntop(family, raw, ret, (socklen_t)size))
+	if (!raw || !inet_ntop(family, raw, ret, (socklen_t)size))
 		ret[0] = '\0';
 }
 
@@ -113,6 +139,10 @@ void address_render(const struct address *address, char *ret, size_t size)
 {
 	char ip[ADDRESS_TEXT_SIZE];
 
+	if (address_is_unix(address)) {
+		snprintf(ret, size, "unix:%s", address->local.sun_path);
+		return;
+	}
 	address_render_ip(address, ip, sizeof(ip));
 	snprintf(ret, size, strchr(ip, ':') ? "[%s]:%u" : "%s:%u", ip, address_port(address));
 }

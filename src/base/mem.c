@@ -43,6 +43,25 @@ void mem_wipe(void *data, size_t size)
 	explicit_bzero(data, size);
 }
 
+void mem_wipe_free(char *text)
+{
+	if (text)
+		mem_wipe(text, strlen(text));
+	free(text);
+}
+
+bool mem_same_secret(const char *secret, const char *given)
+{
+	size_t len = strlen(secret), given_len = strlen(given);
+	volatile unsigned char difference = len != given_len;
+
+	/* Every byte of `given` is compared, whatever the ones before it were; the NUL behind the
+	 * secret counts as one of its own, so that an empty one is no division by zero. */
+	for (size_t i = 0; i < given_len; i++)
+		difference = (unsigned char)(difference | (secret[i % (len + 1)] ^ given[i]));
+	return difference == 0;
+}
+
 void mem_cleanup_free(void *pointer_to_pointer)
 {
 	free(*(void **)pointer_to_pointer);

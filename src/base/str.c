@@ -8,6 +8,7 @@
 
 void str_fini(struct str *str)
 {
+	str_wipe(str);
 	free(str->data);
 	*str = STR_NULL;
 }
@@ -32,6 +33,28 @@ void str_clear(struct str *str)
 		str->data[0] = '\0';
 }
 
+void str_wipe(struct str *str)
+{
+	if (str->data)
+		mem_wipe(str->data, str->cap);
+	str->len = 0;
+}
+
+/* Not by realloc(), which leaves what it moves. */
+static void grow(struct str *str, size_t cap)
+{
+	char *data = xmalloc(cap);
+
+	data[0] = '\0';
+	if (str->data) {
+		memcpy(data, str->data, str->len + 1);
+		mem_wipe(str->data, str->cap);
+	}
+	free(str->data);
+	str->data = data;
+	str->cap = cap;
+}
+
 static void make_room(struct str *str, size_t more)
 {
 	size_t need = str->len + more + 1;
@@ -41,8 +64,7 @@ static void make_room(struct str *str, size_t more)
 		return;
 	while (cap < need)
 		cap *= 2;
-	str->data = xrealloc(str->data, cap);
-	str->cap = cap;
+	grow(str, cap);
 }
 
 void str_add_bytes(struct str *str, const void *bytes, size_t len)

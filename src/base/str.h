@@ -2,7 +2,9 @@
 
 /* A growing byte string, always terminated by a NUL that `len` does not count; and the few
  * questions about text that C's library does not answer. Comparisons that fold case fold ASCII
- * only, as HTTP wants (RFC 9110, 5.1), whatever the locale. */
+ * only, as HTTP wants (RFC 9110, 5.1), whatever the locale.
+ *
+ * Any text may be a header with a key in it: memory that a string gives back is wiped. */
 
 #include <stdarg.h>
 #include <stdbool.h>
@@ -24,12 +26,14 @@ const char *str_text(const struct str *str);
 /* Hands the buffer to the caller, who frees it, and leaves the string empty. Never NULL. */
 char *str_steal(struct str *str);
 void str_clear(struct str *str);
+/* The same, and nothing of what it ever held stays in memory. */
+void str_wipe(struct str *str);
 void str_add(struct str *str, const char *text);
 void str_add_bytes(struct str *str, const void *bytes, size_t len);
 void str_add_char(struct str *str, char c);
 void str_addf(struct str *str, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void str_addv(struct str *str, const char *format, va_list args)
-	__attribute__((format(printf, 2, 0)));
+	__attribute__((format(printf, 2, 0), nonnull(2)));
 
 char ascii_lower(char c);
 bool ascii_is_alpha(char c);

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/secret.h"
 
 struct config *config_ref(struct config *config)
 {
@@ -14,9 +15,7 @@ struct config *config_ref(struct config *config)
 static void upstream_fini(struct upstream_config *upstream)
 {
 	option_fini_section(&option_tables[SECTION_UPSTREAM], &upstream->options);
-	if (upstream->api_key)
-		mem_wipe(upstream->api_key, strlen(upstream->api_key));
-	free(upstream->api_key);
+	secret_free(upstream->api_key);
 	free(upstream->authority);
 	free(upstream->host);
 	free(upstream->name);
@@ -36,6 +35,8 @@ static void config_free(struct config *config)
 	}
 	option_fini_section(&option_tables[SECTION_SERVER], &config->server);
 	option_fini_section(&option_tables[SECTION_LOG], &config->log);
+	secret_free(config->client_token);
+	free(config->unix_users);
 	free(config->upstreams);
 	free(config->profiles);
 	free(config->routes);

@@ -24,7 +24,7 @@ struct upstream_config {
 	char *host; /* without brackets */
 	unsigned short port;
 	char *authority; /* for the Host field: the port only where it is not the scheme's own */
-	char *api_key;   /* a secret; NULL: none */
+	char *api_key;   /* base/secret.h; NULL: none */
 	enum key_source key_source;
 	int profile; /* index, or -1: by path */
 };
@@ -46,6 +46,10 @@ struct config {
 	char *file;     /* NULL: none was read */
 	struct server_options server;
 	bool listen_is_default; /* nobody wrote it down: a missing address family is no error */
+	char *client_token;     /* a secret; NULL: none is needed */
+	unsigned unix_mode;
+	unsigned *unix_users; /* never none */
+	size_t unix_user_count;
 	struct log_options log;
 	struct upstream_config *upstreams;
 	struct profile_config *profiles;
@@ -66,6 +70,9 @@ struct config_request {
 	const char *file;                /* NULL: none */
 	const struct config_flag *flags; /* ends with .flag = NULL; may be NULL */
 	char *const *environment;        /* as environ; may be NULL */
+	/* FIREWORKS_API_KEY, if the caller has taken it out of the environment; NULL: it is looked
+	 * for there. */
+	const char *environment_key;
 };
 
 /* Called for every mistake (`fatal`) and every warning, with its place: FILE:LINE, a flag, or an

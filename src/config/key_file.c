@@ -8,27 +8,32 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/secret.h"
 
 enum { MAX_KEY = 4096 };
 
-static bool is_private(const char *path, int fd, struct str *ret_error)
+/* Links are followed, as ssh and systemd do: what counts is the file that is open. */
+static bool is_kept(const char *path, const struct stat *stat, struct str *ret_error)
 {
-	struct stat stat;
-
-	if (fstat(fd, &stat) != 0 || !S_ISREG(stat.st_mode)) {
+	if (!S_ISREG(stat->st_mode))
 		str_addf(ret_error, "%s is no regular file", path);
-		return false;
-	}
-	if (stat.st_uid != geteuid() && stat.st_uid != 0) {
-		str_addf(ret_error, "%s belongs to another user", path);
-		return false;
-	}
-	if (stat.st_mode & 077) {
+	else if (stat->st_uid != geteuid() && stat->st_uid != 0)
+		str_addf(ret_error,
+			"%s belongs to another user (id %u), who could change it; run: chown %u %s",
+			path, (unsigned)stat->st_uid, (unsigned)geteuid(), path);
+	else if (stat->st_size > MAX_KEY)
+		str_addf(ret_error,
+			"%s is larger than %d bytes; it must hold one line with the key alone",
+			path, MAX_KEY);
+	return ret_error->len == 0;
+}
+
+static bool is_private(const char *path, const struct stat *stat, struct str *ret_error)
+{
+	if (stat->st_mode & 077)
 		str_addf(ret_error, "%s can be read by others (mode %04o); run: chmod 600 %s", path,
-			(unsigned)stat.st_mode & 07777, path);
-		return false;
-	}
-	return true;
+			(unsigned)stat->st_mode & 07777, path);
+	return ret_error->len == 0;
 }
 
 char *key_parse(const char *text, size_t len)
@@ -43,7 +48,7 @@ char *key_parse(const char *text, size_t len)
 		if (text[i] <= ' ' || text[i] > '~')
 			return NULL;
 	}
-	return len > 0 ? xstrndup(text, len) : NULL;
+	return len > 0 ? secret_new(text, len) : NULL;
 }
 
 static char *read_key(int fd, const char *path, struct str *ret_error)
@@ -53,13 +58,15 @@ static char *read_key(int fd, const char *path, struct str *ret_error)
 	char *key = len > 0 && len <= MAX_KEY ? key_parse(buffer, (size_t)len) : NULL;
 
 	if (!key)
-		str_addf(ret_error, "%s does not hold one line with a key", path);
+		str_addf(ret_error, "%s does not hold one line with one word, the key or token",
+			path);
 	mem_wipe(buffer, sizeof(buffer));
 	return key;
 }
 
-static char *open_and_read(const char *path, bool judge, struct str *ret_error)
+static char *open_and_read(const char *path, bool is_credential, struct str *ret_error)
 {
+	struct stat stat;
 	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	char *key = NULL;
 
@@ -67,7 +74,10 @@ static char *open_and_read(const char *path, bool judge, struct str *ret_error)
 		str_addf(ret_error, "cannot read %s: %s", path, strerror(errno));
 		return NULL;
 	}
-	if (!judge || is_private(path, fd, ret_error))
+	if (fstat(fd, &stat) != 0)
+		str_addf(ret_error, "cannot read %s: %s", path, strerror(errno));
+	else if (is_kept(path, &stat, ret_error) &&
+		 (is_credential || is_private(path, &stat, ret_error)))
 		key = read_key(fd, path, ret_error);
 	close(fd);
 	return key;
@@ -75,10 +85,10 @@ static char *open_and_read(const char *path, bool judge, struct str *ret_error)
 
 char *key_file_read(const char *path, struct str *ret_error)
 {
-	return open_and_read(path, true, ret_error);
+	return open_and_read(path, false, ret_error);
 }
 
 char *key_file_read_credential(const char *path, struct str *ret_error)
 {
-	return open_and_read(path, false, ret_error);
+	return open_and_read(path, true, ret_error);
 }

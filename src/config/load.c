@@ -257,7 +257,8 @@ static void build(struct loader *loader)
 	for_each_name(loader, SECTION_PROFILE, add_profile);
 	for_each_name(loader, SECTION_ROUTE, add_route);
 	make_globs(config);
-	load_check_server(loader);
+	load_check_front(loader);
+	load_check_log(loader);
 	for (size_t i = 0; i < config->upstream_count; i++) {
 		apply(loader, &option_tables[SECTION_UPSTREAM], config->upstreams[i].name,
 			&config->upstreams[i].options);

@@ -1,14 +1,16 @@
 #include "net/fields.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "net/http1_head.h"
 
 static void field_fini(struct field *field)
 {
 	free(field->name);
-	free(field->value);
+	mem_wipe_free(field->value);
 }
 
 void fields_fini(struct fields *fields)
@@ -43,6 +45,14 @@ void fields_remove(struct fields *fields, const char *name)
 	remove_from(fields, name, 0);
 }
 
+void fields_remove_at(struct fields *fields, size_t index)
+{
+	field_fini(&fields->list[index]);
+	fields->count--;
+	for (size_t i = index; i < fields->count; i++)
+		fields->list[i] = fields->list[i + 1];
+}
+
 void fields_set(struct fields *fields, const char *name, const char *value)
 {
 	for (size_t i = 0; i < fields->count; i++) {
@@ -50,7 +60,7 @@ void fields_set(struct fields *fields, const char *name, const char *value)
 
 		if (!str_same_nocase(field->name, name))
 			continue;
-		free(field->value);
+		mem_wipe_free(field->value);
 		field->value = xstrdup(value);
 		remove_from(fields, name, i + 1);
 		return;
@@ -74,4 +84,17 @@ size_t fields_count(const struct fields *fields, const char *name)
 	for (size_t i = 0; i < fields->count; i++)
 		count += str_same_nocase(fields->list[i].name, name);
 	return count;
+}
+
+bool fields_are_sendable(const struct fields *fields)
+{
+	for (size_t i = 0; i < fields->count; i++) {
+		const struct field *field = &fields->list[i];
+		size_t name_len = http1_head_token_span(field->name);
+
+		if (name_len == 0 || field->name[name_len] ||
+			http1_head_has_control(field->value, strlen(field->value)))
+			return false;
+	}
+	return true;
 }

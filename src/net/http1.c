@@ -99,8 +99,8 @@ void http1_free(struct http1_reader *reader)
 void http1_begin(struct http1_reader *reader, bool bodiless)
 {
 	http1_head_fini(&reader->head);
-	str_clear(&reader->line);
-	str_clear(&reader->field);
+	str_wipe(&reader->line); /* the last field may have been a key */
+	str_wipe(&reader->field);
 	reader->bodiless = bodiless;
 	reader->empty_lines = 0;
 	reader->fault = (struct http1_fault){0, NULL};
@@ -192,7 +192,9 @@ static bool add_field_line(struct http1_reader *reader)
 		return http1_head_refuse(&reader->fault, 431, "more fields than are allowed");
 	reader->fields_left--;
 	str_add(&reader->field, line);
-	return true;
+	/* Of a request no line goes on: it is known at once, also to whoever must refuse the rest.
+	 */
+	return reader->side == HTTP1_RESPONSE || finish_field(reader);
 }
 
 static enum http1_event on_head(struct http1_reader *reader)

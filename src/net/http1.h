@@ -64,7 +64,8 @@ void http1_begin(struct http1_reader *reader, bool bodiless);
 enum http1_event http1_read(
 	struct http1_reader *reader, const char *bytes, size_t len, struct http1_step *ret);
 
-/* Valid from HTTP1_HEAD until the next http1_begin(). */
+/* Valid from HTTP1_HEAD until the next http1_begin(); its fields always, as far as they have come.
+ */
 const struct http1_head *http1_head(const struct http1_reader *reader);
 
 /* The connection has ended in an orderly way: is the message whole with that? Not before its head,

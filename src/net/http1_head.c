@@ -16,7 +16,7 @@ bool http1_head_refuse(struct http1_fault *ret_fault, int status, const char *wh
 void http1_head_fini(struct http1_head *head)
 {
 	free(head->method);
-	free(head->target);
+	mem_wipe_free(head->target); /* a key may stand in the query */
 	free(head->reason);
 	fields_fini(&head->fields);
 	*head = (struct http1_head){.fields = FIELDS_NULL};

@@ -2,37 +2,129 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum { BACKLOG = 1024 };
 
-static int bind_and_listen(int fd, const struct address *address, struct address *ret_bound)
+static int bind_ip(int fd, const struct address *address, struct listener *ret)
 {
 	int on = 1;
 
-	memset(ret_bound, 0, sizeof(*ret_bound));
-	ret_bound->len = sizeof(ret_bound->v6);
 	if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) != 0)
 		return -errno;
 	if (address->any.sa_family == AF_INET6 &&
 		setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on)) != 0)
 		return -errno;
-	if (bind(fd, &address->any, address->len) != 0 || listen(fd, BACKLOG) != 0)
+	if (bind(fd, &address->any, address->len) != 0)
 		return -errno;
-	return getsockname(fd, &ret_bound->any, &ret_bound->len) == 0 ? 0 : -errno;
+	memset(&ret->address, 0, sizeof(ret->address));
+	ret->address.len = sizeof(ret->address.v6);
+	return getsockname(fd, &ret->address.any, &ret->address.len) == 0 ? 0 : -errno;
 }
 
-int listen_open(const struct address *address, struct address *ret_bound)
+/* ---- The file of a Unix socket. */
+
+static bool is_same_file(const struct stat *file, dev_t device, ino_t inode)
 {
-	int fd = socket(
-		address->any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP);
+	return file->st_dev == device && file->st_ino == inode;
+}
+
+static void remove_if_same(const char *path, dev_t device, ino_t inode)
+{
+	struct stat now;
+
+	if (lstat(path, &now) == 0 && is_same_file(&now, device, inode))
+		unlink(path);
+}
+
+/* What a connection to the socket meets: 0: somebody listens; else errno. */
+static int try_to_connect(const struct address *address)
+{
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	int error;
 
 	if (fd < 0)
-		return -errno;
-	error = bind_and_listen(fd, address, ret_bound);
-	if (error == 0)
-		return fd;
+		return errno;
+	error = connect(fd, &address->any, address->len) == 0 ? 0 : errno;
 	close(fd);
 	return error;
+}
+
+/* Makes room for a new socket: what a dead process left is removed. 0 or -errno. */
+static int remove_stale(const struct address *address)
+{
+	const char *path = address->local.sun_path;
+	struct stat file;
+	int error;
+
+	if (lstat(path, &file) != 0)
+		return errno == ENOENT ? 0 : -errno;
+	if (!S_ISSOCK(file.st_mode))
+		return -ENOTSOCK;
+	error = try_to_connect(address);
+	if (error == EACCES || error == EPERM)
+		return -error;
+	if (error != ECONNREFUSED) /* also a full backlog, or a socket of another type */
+		return -EADDRINUSE;
+	remove_if_same(path, file.st_dev, file.st_ino);
+	return 0;
+}
+
+/* The kernel makes the file within bind(), by the umask of that moment. */
+static int bind_with_mode(int fd, const struct address *address, mode_t mode)
+{
+	mode_t before = umask(0777 & ~mode);
+	int error = bind(fd, &address->any, address->len) == 0 ? 0 : -errno;
+
+	umask(before);
+	return error;
+}
+
+static int bind_unix(int fd, const struct address *address, mode_t mode, struct listener *ret)
+{
+	struct stat file;
+	int error = remove_stale(address);
+
+	if (error == 0)
+		error = bind_with_mode(fd, address, mode);
+	if (error != 0)
+		return error;
+	ret->address = *address;
+	if (lstat(address->local.sun_path, &file) != 0)
+		return -errno;
+	ret->device = file.st_dev;
+	ret->inode = file.st_ino;
+	return 0;
+}
+
+/* ---- Both. */
+
+int listen_open(const struct address *address, mode_t unix_mode, struct listener *ret)
+{
+	int family = address->any.sa_family, error;
+	struct listener opened = {
+		.fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
+
+	if (opened.fd < 0)
+		return -errno;
+	if (family == AF_UNIX)
+		error = bind_unix(opened.fd, address, unix_mode, &opened);
+	else
+		error = bind_ip(opened.fd, address, &opened);
+	if (error == 0 && listen(opened.fd, BACKLOG) != 0)
+		error = -errno;
+	if (error == 0)
+		*ret = opened;
+	else
+		listen_close(&opened);
+	return error;
+}
+
+void listen_close(const struct listener *listener)
+{
+	/* As long as the socket is open its inode lives, and no other file gets that number. */
+	if (address_is_unix(&listener->address))
+		remove_if_same(listener->address.local.sun_path, listener->device, listener->inode);
+	close(listener->fd);
 }

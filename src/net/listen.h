@@ -2,10 +2,22 @@
 
 /* Listening sockets. Each address has one, of which every worker takes a duplicate: SO_REUSEPORT
  * would let a second andiron bind unseen, and closing one socket of a group resets the
- * connections that wait in it. */
+ * connections that wait in it. A Unix socket has a file, which goes with it. */
+
+#include <sys/types.h>
 
 #include "base/address.h"
 
-/* Opens, binds and listens; non-blocking, closed on exec. A descriptor, or -errno. With port 0
- * the kernel chooses one; `ret_bound` has the address as bound. */
-int listen_open(const struct address *address, struct address *ret_bound);
+struct listener {
+	int fd;
+	struct address address; /* as bound: of port 0 the one that the kernel chose */
+	dev_t device;           /* of a Unix socket's file, which others could replace: */
+	ino_t inode;
+};
+
+/* Opens, binds and listens; non-blocking, closed on exec. 0, or -errno. A Unix socket's file gets
+ * the permissions `unix_mode` and has never had wider ones; a file that a dead process left there
+ * is removed, one that is no socket is -ENOTSOCK. */
+int listen_open(const struct address *address, mode_t unix_mode, struct listener *ret);
+/* Closes it and removes its file, unless that is another one by now. */
+void listen_close(const struct listener *listener);

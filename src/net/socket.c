@@ -20,7 +20,8 @@ void socket_reset(int fd)
 {
 	struct sockaddr nobody = {.sa_family = AF_UNSPEC};
 
-	(void)connect(fd, &nobody, sizeof(nobody));
+	if (connect(fd, &nobody, sizeof(nobody)) != 0)
+		shutdown(fd, SHUT_RDWR);
 }
 
 void socket_set_upstream_options(int fd)
@@ -46,6 +47,20 @@ bool socket_has_ended(int fd)
 	ssize_t got = recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT);
 
 	return got == 0 || (got < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR);
+}
+
+bool socket_peer_user(int fd, unsigned *ret_user)
+{
+	struct ucred peer;
+	socklen_t len = sizeof(peer);
+	int domain = 0;
+	socklen_t domain_len = sizeof(domain);
+
+	if (getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &domain_len) != 0 || domain != AF_UNIX)
+		return false;
+	*ret_user =
+		getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len) == 0 ? peer.uid : (unsigned)-1;
+	return true;
 }
 
 int socket_route_errno(const struct address *address)

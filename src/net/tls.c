@@ -81,6 +81,8 @@ SSL_CTX *tls_context_new(const char *ca_file, struct str *ret_error)
 	SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION);
 	SSL_CTX_set_verify(context, SSL_VERIFY_PEER, NULL);
 	SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
+	/* Else what was received stays in OpenSSL's buffer, and answers may hold keys. */
+	SSL_CTX_set_options(context, SSL_OP_CLEANSE_PLAINTEXT);
 	SSL_CTX_set_session_cache_mode(
 		context, SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL_STORE);
 	SSL_CTX_sess_set_new_cb(context, on_new_session);

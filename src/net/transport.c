@@ -1,11 +1,14 @@
 #include "net/transport.h"
 
+#include <assert.h>
+
 #include "net/pool.h"
 #include "net/transport_type.h"
 
 struct transport *transport_start(struct pool *pool, const struct transport_request *request,
 	const struct transport_handler *handler, void *arg)
 {
+	assert(fields_are_sendable(request->fields));
 	return pool_transport(pool)->start(pool, request, handler, arg);
 }
 

@@ -22,7 +22,7 @@ extern const struct transport_type transport_native, transport_evhttp;
 struct transport_request {
 	const char *method;
 	const char *target;
-	const struct fields *fields; /* all of them, Host and framing included */
+	const struct fields *fields; /* all, Host and framing included; fields_are_sendable() */
 	struct evbuffer *body;       /* referenced, never copied or changed; may be empty */
 	msec_t max_idle_ms; /* a kept connection may have waited so long; < 0: a fresh one */
 };

@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "net/channel.h"
 #include "net/dial.h"
-#include "net/http1.h"
+#include "net/http1_feed.h"
 #include "net/pool.h"
 #include "net/timer.h"
 #include "net/tls.h"
@@ -127,29 +127,57 @@ static void note_address(struct native *native, const struct address *address)
 
 /* ---- The request. */
 
-/* A line break in a field would begin another one. */
-static bool is_one_line(const char *text)
+static size_t head_size(const struct transport_request *request)
 {
-	return text[strcspn(text, "\r\n")] == '\0';
+	const struct fields *fields = request->fields;
+	size_t size = strlen(request->method) + strlen(request->target) + strlen("  HTTP/1.1\r\n") +
+		      strlen("\r\n") + 1;
+
+	for (size_t i = 0; i < fields->count; i++)
+		size += strlen(fields->list[i].name) + strlen(fields->list[i].value) +
+			strlen(": \r\n");
+	return size;
+}
+
+static char *add(char *end, const char *text)
+{
+	return stpcpy(end, text);
+}
+
+/* In memory of its own, whose size is known: printf() leaves parts of a key on the stack, and a
+ * buffer that grows leaves them behind. */
+static char *render_head(const struct transport_request *request, size_t *ret_len)
+{
+	const struct fields *fields = request->fields;
+	char *head = xmalloc(head_size(request));
+	char *end =
+		add(add(add(add(head, request->method), " "), request->target), " HTTP/1.1\r\n");
+
+	for (size_t i = 0; i < fields->count; i++)
+		end = add(add(add(add(end, fields->list[i].name), ": "), fields->list[i].value),
+			"\r\n");
+	end = add(end, "\r\n");
+	*ret_len = (size_t)(end - head);
+	return head;
+}
+
+/* libevent has no use for it any more: it was sent, or never will be. */
+static void wipe_head(const void *bytes, size_t len, void *head)
+{
+	(void)bytes;
+	mem_wipe(head, len);
+	free(head);
 }
 
 static void write_request(struct native *native)
 {
 	struct evbuffer *output = channel_output(native->channel);
-	const struct fields *fields = native->request.fields;
 	struct evbuffer *bytes = evbuffer_new();
+	size_t len;
+	char *head = render_head(&native->request, &len);
 
-	if (!bytes)
+	if (!bytes || evbuffer_add_reference(bytes, head, len, wipe_head, head) != 0)
 		abort();
-	evbuffer_add_printf(
-		bytes, "%s %s HTTP/1.1\r\n", native->request.method, native->request.target);
-	for (size_t i = 0; i < fields->count; i++) {
-		const struct field *field = &fields->list[i];
-
-		if (is_one_line(field->name) && is_one_line(field->value))
-			evbuffer_add_printf(bytes, "%s: %s\r\n", field->name, field->value);
-	}
-	evbuffer_add(bytes, "\r\n", 2);
 	/* A reference: the chains are shared by all attempts. (A reference to a reference is
 	 * refused by libevent, so this is always taken from the owner's buffer.) */
 	if (evbuffer_add_buffer_reference(bytes, native->request.body) != 0 ||
@@ -368,47 +396,25 @@ static void take_end(struct native *native)
 		http1_begin(native->reader, str_same(native->request.method, "HEAD"));
 }
 
-/* Takes the piece, which stands at the end of the first `used` bytes of the input. */
-static void take_body(struct native *native, const struct http1_step *step)
-{
-	struct evbuffer *input = channel_input(native->channel);
-	struct evbuffer *piece;
-
-	evbuffer_drain(input, step->used - step->piece_len);
-	if (!native->handler) {
-		evbuffer_drain(input, step->piece_len);
-		return;
-	}
-	piece = evbuffer_new();
-	if (!piece)
-		abort();
-	evbuffer_remove_buffer(input, piece, step->piece_len);
-	native->handler->on_body(native->arg, piece);
-	evbuffer_free(piece);
-}
-
-/* One step of the reader, also without a byte: an answer without a body ends so. False if it has
- * taken all that there is. */
+/* One step of the reader; false if it has taken all that there is. */
 static bool read_step(struct native *native)
 {
-	struct evbuffer *input = channel_input(native->channel);
-	size_t len = evbuffer_get_contiguous_space(input);
-	const char *bytes = len ? (const char *)evbuffer_pullup(input, (ev_ssize_t)len) : "";
-	struct http1_step step;
-	enum http1_event event = http1_read(native->reader, bytes, len, &step);
+	struct evbuffer *piece = evbuffer_new();
+	enum http1_event event;
 
-	if (event == HTTP1_BODY) {
-		take_body(native, &step);
-		return true;
-	}
-	evbuffer_drain(input, step.used);
+	if (!piece)
+		abort();
+	event = http1_feed(native->reader, channel_input(native->channel), piece);
 	if (event == HTTP1_HEAD)
 		take_head(native);
 	else if (event == HTTP1_END)
 		take_end(native);
 	else if (event == HTTP1_WRONG)
 		fail_protocol(native, http1_error(native->reader));
-	return event != HTTP1_MORE || evbuffer_get_length(input) > 0;
+	else if (event == HTTP1_BODY && native->handler)
+		native->handler->on_body(native->arg, piece);
+	evbuffer_free(piece);
+	return event != HTTP1_MORE;
 }
 
 static bool is_reading(const struct native *native)

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/str.h"
@@ -69,7 +70,7 @@ static bool is_listed(const char *host, const char *names)
 	return false;
 }
 
-static enum access check_host(const struct access_request *request, const char *allow_hosts)
+static enum access check_host(const struct access_request *request, const char *names)
 {
 	char host[MAX_HOST + 1];
 	bool is_ipv6;
@@ -77,21 +78,105 @@ static enum access check_host(const struct access_request *request, const char *
 
 	if (request->hosts != 1 || !split_authority(request->host, host, &is_ipv6))
 		return ACCESS_HOST_INVALID;
-	if (is_loopback_name(host, is_ipv6) || is_listed(host, allow_hosts))
+	if (is_loopback_name(host, is_ipv6) || is_listed(host, names))
 		return ACCESS_ALLOWED;
 	if (local && same_address(is_ipv6 ? AF_INET6 : AF_INET, host, local))
 		return ACCESS_ALLOWED;
 	return ACCESS_HOST_DENIED;
 }
 
-enum access access_decide(const struct access_request *request, const char *allow_hosts)
+/* ---- Origins (RFC 6454, as browsers write them). */
+
+bool access_origin_is_listed(const char *origin, const char *origins)
 {
-	enum access host = check_host(request, allow_hosts);
+	const char *listed;
+	size_t len;
+
+	while (origins && str_next_element(&origins, " \t", &listed, &len)) {
+		if (str_is(listed, len, origin))
+			return true;
+	}
+	return false;
+}
+
+static bool is_scheme(const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		if (!ascii_is_alpha(text[i]) && (i == 0 || !ascii_is_digit(text[i])) &&
+			(i == 0 || text[i] == '\0' || !strchr("+-.", text[i])))
+			return false;
+	}
+	return len > 0;
+}
+
+static bool has_upper_case(const char *text)
+{
+	for (; *text; text++) {
+		if (ascii_lower(*text) != *text)
+			return true;
+	}
+	return false;
+}
+
+/* `:port` behind the host, of up to five digits, or nothing. */
+static const char *port_fault(const char *origin, const char *rest)
+{
+	if (*rest == '\0')
+		return NULL;
+	if (rest[1] == '\0' || rest[1] == '0' || strtol(rest + 1, NULL, 10) > 65535)
+		return "no browser writes its port like that";
+	if ((str_begins(origin, "http:") && str_same(rest, ":80")) ||
+		(str_begins(origin, "https:") && str_same(rest, ":443")))
+		return "browsers leave the scheme's own port out";
+	return NULL;
+}
+
+const char *access_origin_fault(const char *text)
+{
+	const char *mark = strstr(text, "://");
+	const char *authority = mark ? mark + strlen("://") : NULL;
+	char host[MAX_HOST + 1];
+	bool is_ipv6;
+
+	if (strchr(text, '*'))
+		return "any page that is open in a browser could use the key; list each origin in "
+		       "full";
+	if (str_same_nocase(text, "null"))
+		return "it is the origin of every sandboxed frame and local file, whoever made it";
+	if (!mark || !is_scheme(text, (size_t)(mark - text)))
+		return "write it as scheme://host[:port]";
+	if (strpbrk(authority, "/?#"))
+		return "an origin has no path, not even a last /";
+	if (has_upper_case(text))
+		return "browsers write it in lower case";
+	if (!split_authority(authority, host, &is_ipv6))
+		return "what follows :// is no host[:port] in ASCII";
+	return port_fault(text, authority + strlen(host) + (is_ipv6 ? strlen("[]") : 0));
+}
+
+/* ---- Who else. */
+
+bool access_user_is_listed(unsigned user, const unsigned *users, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (users[i] == user)
+			return true;
+	}
+	return false;
+}
+
+/* ---- The verdict. */
+
+enum access access_decide(const struct access_request *request, const struct access_rules *rules)
+{
+	enum access host = check_host(request, rules->hosts);
 	const char *site = request->sec_fetch_site;
 
 	if (host != ACCESS_ALLOWED)
 		return host;
-	if (request->origin)
+	if (request->origins == 1 && access_origin_is_listed(request->origin, rules->origins))
+		return ACCESS_ALLOWED;
+	if (request->origins > 0)
 		return ACCESS_ORIGIN;
 	if (site && (str_same_nocase(site, "cross-site") || str_same_nocase(site, "same-site")))
 		return ACCESS_CROSS_SITE;

@@ -31,6 +31,16 @@ bool header_list_has(const char *list, const char *token)
 	return false;
 }
 
+bool header_is_token(const char *text, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		if (!ascii_is_alpha(text[i]) && !ascii_is_digit(text[i]) &&
+			(text[i] == '\0' || !strchr("!#$%&'*+-.^_`|~", text[i])))
+			return false;
+	}
+	return len > 0;
+}
+
 int64_t header_parse_decimal(const char *text, int64_t scale)
 {
 	int64_t value = 0, fraction = scale;

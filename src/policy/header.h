@@ -3,6 +3,7 @@
 /* What header fields say, as pure functions of their text. */
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 /* Fields of one connection, which are never passed on (RFC 9110, 7.6.1). What `Connection` names
@@ -21,6 +22,9 @@ int64_t header_parse_decimal(const char *text, int64_t scale);
  * neither says anything. NULL for a field that is missing. RFC 9110, 10.2.3. */
 int64_t header_retry_after_ms(
 	const char *retry_after, const char *retry_after_ms, int64_t wall_now_us);
+
+/* Is this a token, such as a field's name is (RFC 9110, 5.6.2)? */
+bool header_is_token(const char *text, size_t len);
 
 /* Is this a `traceparent` to be passed on (W3C Trace Context, 3.2): version 00, no id all zero? */
 bool header_is_traceparent(const char *value);

@@ -7,13 +7,14 @@
 #include <sys/queue.h>
 #include <sys/socket.h>
 
+#include "base/budget.h"
 #include "base/mem.h"
 #include "net/socket.h"
 #include "net/timer.h"
 
 enum {
 	SWEEP_MS = 500,
-	PIPELINE_LIMIT = 64 << 10, /* bytes that may come while a request is being answered */
+	LINGER_MS = 2000, /* what was refused early stays readable while the rest comes in */
 };
 
 struct accepted {
@@ -21,9 +22,11 @@ struct accepted {
 	struct accepted_list *list;
 	struct bufferevent *bev; /* one reference is ours */
 	int exchanges; /* of a pipelining client the next may begin before the last is put away */
+	struct guard *guard; /* NULL: the list is not guarded */
 	bool to_check;
-	bool reading; /* bytes have come since the last whole request */
+	bool beyond_limit; /* one connection too many */
 	msec_t last_activity;
+	msec_t let_go_at; /* 0: evhttp has not let go of it, as far as is known */
 };
 
 struct accepted_list {
@@ -31,7 +34,7 @@ struct accepted_list {
 	TAILQ_HEAD(accepted_checks, accepted)
 	checks; /* their exchange has just ended: looked at in the next turn */
 	size_t count;
-	msec_t idle_ms;
+	struct accepted_options options;
 	bool draining;
 	struct timer *sweep, *check;
 	struct accepted **by_fd; /* a descriptor is one connection's as long as its record lives */
@@ -64,6 +67,10 @@ static void accepted_free(struct accepted *accepted)
 	TAILQ_REMOVE(&list->head, accepted, entry);
 	list->count--;
 	evbuffer_remove_cb(bufferevent_get_input(accepted->bev), accepted_on_input, accepted);
+	if (accepted->guard)
+		guard_free(accepted->guard);
+	if (list->options.connections && !accepted->beyond_limit)
+		budget_give(list->options.connections, 1);
 	bufferevent_decref(accepted->bev);
 	free(accepted);
 }
@@ -74,17 +81,54 @@ static void hang_up(struct accepted *accepted)
 	shutdown(bufferevent_getfd(accepted->bev), SHUT_RDWR);
 }
 
+/* Closing while the rest of a refused request comes in would reset the connection, and the client
+ * might never see why. */
+static bool lingers(struct accepted *accepted, msec_t now)
+{
+	if (!accepted->let_go_at)
+		accepted->let_go_at = now;
+	return accepted->guard && guard_has_refused(accepted->guard) &&
+	       now - accepted->let_go_at < LINGER_MS &&
+	       !socket_has_ended(bufferevent_getfd(accepted->bev));
+}
+
+static bool is_reading(const struct accepted *accepted)
+{
+	return accepted->guard && guard_is_reading(accepted->guard) && !accepted->exchanges &&
+	       !evhttp_let_go(accepted);
+}
+
 static void look_at(struct accepted *accepted, msec_t now)
 {
 	const struct accepted_list *list = accepted->list;
+	msec_t idle_ms = accepted->beyond_limit ? LINGER_MS : list->options.idle_ms;
 
 	if (accepted->exchanges)
 		return;
-	if (evhttp_let_go(accepted))
-		accepted_free(accepted);
-	else if ((list->draining && !accepted->reading) ||
-		 now - accepted->last_activity > list->idle_ms)
+	if (evhttp_let_go(accepted)) {
+		if (!lingers(accepted, now))
+			accepted_free(accepted);
+	} else if ((list->draining && !is_reading(accepted)) ||
+		   now - accepted->last_activity > idle_ms) {
 		hang_up(accepted);
+	}
+}
+
+/* One connection too many is told so without being read, and hung up on. */
+static void turn_away(struct accepted *accepted)
+{
+	static const char answer[] =
+		"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\n"
+		"x-should-retry: true\r\nContent-Type: application/json\r\n"
+		"X-Andiron-Source: andiron\r\nContent-Length: 159\r\n\r\n"
+		"{\"error\":{\"message\":\"andiron: there are max_connections client connections; "
+		"try again.\",\"type\":\"andiron_error\",\"param\":null,"
+		"\"code\":\"connection_limit_reached\"}}";
+	int fd = bufferevent_getfd(accepted->bev);
+
+	guard_shut(accepted->guard);
+	(void)!send(fd, answer, sizeof(answer) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+	shutdown(fd, SHUT_WR);
 }
 
 static void list_on_sweep(void *arg)
@@ -113,19 +157,22 @@ static void list_on_check(void *arg)
 
 		TAILQ_REMOVE(&list->checks, accepted, check_entry);
 		accepted->to_check = false;
-		look_at(accepted, now);
+		if (accepted->beyond_limit && !evhttp_let_go(accepted))
+			turn_away(accepted);
+		else
+			look_at(accepted, now);
 	}
 }
 
-struct accepted_list *accepted_list_new(struct event_base *base, msec_t idle_ms)
+struct accepted_list *accepted_list_new(const struct accepted_options *options)
 {
 	struct accepted_list *list = xcalloc(1, sizeof(*list));
 
 	TAILQ_INIT(&list->head);
 	TAILQ_INIT(&list->checks);
-	list->idle_ms = idle_ms;
-	list->sweep = timer_new(base, list_on_sweep, list);
-	list->check = timer_new(base, list_on_check, list);
+	list->options = *options;
+	list->sweep = timer_new(options->base, list_on_sweep, list);
+	list->check = timer_new(options->base, list_on_check, list);
 	return list;
 }
 
@@ -150,11 +197,6 @@ void accepted_drain(struct accepted_list *list)
 {
 	list->draining = true;
 	list_on_sweep(list);
-}
-
-static bool is_reading(const struct accepted *accepted)
-{
-	return accepted->reading && !accepted->exchanges && !evhttp_let_go(accepted);
 }
 
 size_t accepted_reading(const struct accepted_list *list)
@@ -209,15 +251,23 @@ static void accepted_on_input(
 	if (!info->n_added || fd < 0)
 		return;
 	accepted->last_activity = clock_mono();
-	accepted->reading = true;
 	if ((size_t)fd >= accepted->list->by_fd_size || accepted->list->by_fd[fd] != accepted)
 		remember_fd(accepted);
 	/* A refused upload goes on coming until the connection is closed: nobody wants it. */
 	if (evhttp_let_go(accepted))
 		evbuffer_drain(input, evbuffer_get_length(input));
-	/* evhttp would keep without limit what a client sends behind a request that waits. */
-	else if (accepted->exchanges && evbuffer_get_length(input) > PIPELINE_LIMIT)
-		socket_reset(fd);
+	else if (accepted->guard && !guard_on_input(accepted->guard))
+		socket_reset(fd); /* too much behind a request that waits */
+}
+
+static void check_soon(struct accepted *accepted)
+{
+	struct accepted_list *list = accepted->list;
+
+	if (!accepted->to_check)
+		TAILQ_INSERT_TAIL(&list->checks, accepted, check_entry);
+	accepted->to_check = true;
+	timer_start(list->check, 0);
 }
 
 struct bufferevent *accepted_new_bufferevent(struct event_base *base, void *arg)
@@ -234,9 +284,15 @@ struct bufferevent *accepted_new_bufferevent(struct event_base *base, void *arg)
 		abort();
 	bufferevent_incref(accepted->bev);
 	evbuffer_add_cb(bufferevent_get_input(accepted->bev), accepted_on_input, accepted);
+	if (list->options.guarded)
+		accepted->guard = guard_new(accepted->bev, &list->options.guard);
 	TAILQ_INSERT_TAIL(&list->head, accepted, entry);
 	if (list->count++ == 0)
 		timer_start(list->sweep, SWEEP_MS);
+	if (list->options.connections && !budget_take(list->options.connections, 1)) {
+		accepted->beyond_limit = true;
+		check_soon(accepted); /* here the descriptor is not known */
+	}
 	return accepted->bev;
 }
 
@@ -245,18 +301,23 @@ struct accepted *accepted_acquire(struct accepted_list *list, struct bufferevent
 	struct accepted *accepted = list->by_fd[bufferevent_getfd(bev)];
 
 	accepted->exchanges++;
-	accepted->reading = false;
 	return accepted;
 }
 
 void accepted_release(struct accepted *accepted)
 {
-	struct accepted_list *list = accepted->list;
-
 	accepted->exchanges--;
 	accepted->last_activity = clock_mono();
-	if (!accepted->to_check)
-		TAILQ_INSERT_TAIL(&list->checks, accepted, check_entry);
-	accepted->to_check = true;
-	timer_start(list->check, 0); /* evhttp decides on the connection after this */
+	check_soon(accepted); /* evhttp decides on the connection after this */
+}
+
+struct received accepted_take(struct accepted *accepted)
+{
+	return guard_take(accepted->guard);
+}
+
+void accepted_next(struct accepted *accepted)
+{
+	if (accepted->guard)
+		guard_next(accepted->guard);
 }

@@ -9,14 +9,23 @@
 #include <stddef.h>
 
 #include "base/clock.h"
+#include "proxy/guard.h"
 
 struct accepted;
 struct accepted_list;
+struct budget;
 struct bufferevent;
 struct event_base;
 
-/* Idle connections are closed after `idle_ms`. */
-struct accepted_list *accepted_list_new(struct event_base *base, msec_t idle_ms);
+struct accepted_options {
+	struct event_base *base;
+	msec_t idle_ms; /* idle connections are closed then */
+	bool guarded;   /* each has a guard (proxy/guard.h) of these options: */
+	struct guard_options guard;
+	struct budget *connections; /* those beyond it get a 503; NULL: no limit */
+};
+
+struct accepted_list *accepted_list_new(const struct accepted_options *options);
 /* The server must be gone. */
 void accepted_list_free(struct accepted_list *list);
 size_t accepted_count(const struct accepted_list *list);
@@ -34,3 +43,7 @@ struct bufferevent *accepted_new_bufferevent(struct event_base *base, void *list
  * stays valid so long. */
 struct accepted *accepted_acquire(struct accepted_list *list, struct bufferevent *bev);
 void accepted_release(struct accepted *accepted);
+/* The request that was read there. Of a guarded list only. */
+struct received accepted_take(struct accepted *accepted);
+/* The answer is out: the next request may be read. */
+void accepted_next(struct accepted *accepted);

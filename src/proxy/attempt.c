@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/budget.h"
 #include "base/mem.h"
 #include "net/timer.h"
 #include "policy/header.h"
@@ -29,6 +30,7 @@ struct attempt {
 	struct answer answer;
 	struct stream stream; /* of an answer that is one */
 	size_t hold_limit;    /* bytes; 0: nothing is held */
+	size_t reserved;      /* of the memory budget, for what is held */
 	bool until_event;     /* held only until the first event */
 	bool calling;         /* inside a callback behind which it is looked at again */
 	bool cancelled;       /* in there: freed when that returns */
@@ -227,6 +229,7 @@ static void attempt_on_head(void *arg, const struct transport_head *head)
 
 static void attempt_free(struct attempt *attempt)
 {
+	budget_give(attempt->request.memory, (int64_t)attempt->reserved);
 	timer_free(attempt->timer);
 	stream_fini(&attempt->stream);
 	answer_fini(&attempt->answer);
@@ -285,6 +288,19 @@ static bool pass_events(struct attempt *attempt, struct evbuffer *ready)
 	return lives_on(attempt);
 }
 
+/* False if there is no memory to hold what is held by now. */
+static bool reserve_held(struct attempt *attempt)
+{
+	size_t held = evbuffer_get_length(attempt->answer.held);
+
+	if (held <= attempt->reserved)
+		return true;
+	if (!budget_take(attempt->request.memory, (int64_t)(held - attempt->reserved)))
+		return false;
+	attempt->reserved = held;
+	return true;
+}
+
 /* Is a held stream's error all that there is of it? One that follows an event breaks the stream. */
 static bool is_error(const struct attempt *attempt)
 {
@@ -308,7 +324,8 @@ static bool judge_held(struct attempt *attempt)
 	} else if (stream->state == STREAM_TERMINATED) {
 		let_go(attempt);
 		attempt->answer.complete = true;
-	} else if (held <= attempt->hold_limit && !(attempt->until_event && stream->spoken)) {
+	} else if (held <= attempt->hold_limit && reserve_held(attempt) &&
+		   !(attempt->until_event && stream->spoken)) {
 		return true;
 	}
 	return tell_answer(attempt);
@@ -359,7 +376,8 @@ static void attempt_on_body(void *arg, struct evbuffer *piece)
 		attempt->handler->on_body(attempt->arg, piece);
 	} else {
 		evbuffer_add_buffer(attempt->answer.held, piece);
-		if (evbuffer_get_length(attempt->answer.held) > attempt->hold_limit)
+		if (evbuffer_get_length(attempt->answer.held) > attempt->hold_limit ||
+			!reserve_held(attempt))
 			tell_answer(attempt);
 	}
 }

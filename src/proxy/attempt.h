@@ -12,9 +12,11 @@
 #include "proxy/answer.h"
 
 struct attempt;
+struct budget;
 
 struct attempt_request {
 	struct pool *pool;
+	struct budget *memory; /* what is held counts there; what does not fit passes unheld */
 	struct transport_request transport;
 	const struct profile_options *profile; /* its time-outs and what it holds */
 	msec_t asked_at, deadline;             /* of the exchange */

@@ -148,6 +148,7 @@ static void client_on_complete(struct evhttp_request *request, void *arg)
 	if (client->connection)
 		evhttp_connection_set_closecb(client->connection, NULL, NULL);
 	client->connection = NULL;
+	accepted_next(client->accepted);
 	if (!handler)
 		return;
 	leave(client);
@@ -189,6 +190,11 @@ struct client *client_new(struct evhttp_request *request, struct accepted_list *
 	evbuffer_add_cb(bufferevent_get_output(client->bev), client_on_output, client);
 	watch(client);
 	return client;
+}
+
+struct received client_take(struct client *client)
+{
+	return accepted_take(client->accepted);
 }
 
 bool client_takes_body(const struct client *client, int status)

@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "net/fields.h"
+#include "proxy/guard.h"
 
 struct accepted_list;
 struct client;
@@ -29,6 +30,8 @@ struct client_handler {
 struct client *client_new(struct evhttp_request *request, struct accepted_list *list,
 	msec_t send_timeout_ms, const struct client_handler *handler, void *arg);
 
+/* The request as the guard let it in; once. */
+struct received client_take(struct client *client);
 /* Answers to HEAD, 204 and 304 have no body, whatever their Content-Length says. */
 bool client_takes_body(const struct client *client, int status);
 /* Bytes of the answer that wait in memory. */

@@ -2,7 +2,6 @@
 
 #include <string.h>
 
-#include "base/mem.h"
 #include "base/str.h"
 
 /* The key of an Authorization value, the scheme aside. */
@@ -34,12 +33,12 @@ static void replace(struct fields *fields, const char *key)
 	_cleanup_str_ struct str bearer = STR_NULL;
 	bool has_api_key = fields_get(fields, "x-api-key") != NULL;
 
-	str_addf(&bearer, "Bearer %s", key);
+	str_add(&bearer, "Bearer "); /* printf() would leave a part of the key on the stack */
+	str_add(&bearer, key);
 	if (has_api_key)
 		fields_set(fields, "x-api-key", key);
 	if (!has_api_key || fields_get(fields, "Authorization"))
 		fields_set(fields, "Authorization", str_text(&bearer));
-	mem_wipe(bearer.data, bearer.len);
 }
 
 void credential_apply(struct fields *fields, const struct upstream_config *upstream, bool is_first)

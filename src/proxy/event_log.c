@@ -11,7 +11,7 @@
 #include "base/mem.h"
 #include "base/writer.h"
 
-enum { FLUSH_MS = 2000 };
+enum { FLUSH_MS = 2000, MAX_KEY = 4096 };
 
 struct event_log {
 	struct writer *writer; /* NULL: events = off */
@@ -78,7 +78,24 @@ uint64_t event_log_dropped(struct event_log *log)
 	return log->writer ? writer_dropped(log->writer) : 0;
 }
 
+/* ---- Text that a client or an upstream wrote. */
+
+static char *clean(const struct event *event, const char *text)
+{
+	char *copy = xstrdup(text);
+
+	redact(copy, &event->sent);
+	return copy;
+}
+
 /* ---- As JSON. */
+
+static void add_text(struct str *out, const struct event *event, const char *key, const char *text)
+{
+	_cleanup_free_ char *copy = text ? clean(event, text) : NULL;
+
+	json_add_string(out, key, copy);
+}
 
 static void add_facts(struct str *out, const struct transport_facts *facts)
 {
@@ -95,8 +112,9 @@ static void add_facts(struct str *out, const struct transport_facts *facts)
 
 /* The fields that begin so, raw: their units are contradictory. */
 static void add_raw_fields(
-	struct str *out, const char *key, const struct fields *fields, const char *prefix)
+	struct str *out, const struct event *event, const char *key, const char *prefix)
 {
+	const struct fields *fields = event->answer_fields;
 	bool any = false;
 
 	for (size_t i = 0; fields && i < fields->count; i++) {
@@ -105,17 +123,19 @@ static void add_raw_fields(
 		if (!any)
 			json_begin_object(out, key);
 		any = true;
-		json_add_string(out, fields->list[i].name, fields->list[i].value);
+		add_text(out, event, fields->list[i].name, fields->list[i].value);
 	}
 	if (any)
 		json_end(out);
 }
 
-static void add_failure(struct str *out, const struct failure *failure)
+static void add_failure(struct str *out, const struct event *event)
 {
+	const struct failure *failure = event->failure;
+
 	json_add_string(out, "phase", phase_name(failure->phase));
 	json_add_string(out, "error", error_name(failure->error));
-	json_add_string(out, "detail", *failure->detail ? failure->detail : NULL);
+	add_text(out, event, "detail", *failure->detail ? failure->detail : NULL);
 }
 
 /* The second part of version-traceid-parentid-flags. */
@@ -131,12 +151,12 @@ static void add_trace_id(struct str *out, const char *traceparent)
 
 static void add_request(struct str *out, const struct event *event)
 {
-	json_add_string(out, "request_id", event->request_id);
+	add_text(out, event, "request_id", event->request_id);
 	add_trace_id(out, event->traceparent);
-	json_add_string(out, "upstream_request_id", event->upstream_request_id);
+	add_text(out, event, "upstream_request_id", event->upstream_request_id);
 	json_add_string(out, "method", event->method);
-	json_add_string(out, "path", event->path);
-	json_add_string(out, "model", event->model);
+	add_text(out, event, "path", event->path);
+	add_text(out, event, "model", event->model);
 	if (event->method)
 		json_add_bool(out, "stream", event->stream);
 	json_add_string(out, "profile", event->profile);
@@ -147,12 +167,17 @@ static void add_request(struct str *out, const struct event *event)
 }
 
 /* The beginning of an error's body; bytes that are no UTF-8 become U+FFFD. */
-static void add_body(struct str *out, struct evbuffer *body, size_t most)
+static void add_body(struct str *out, const struct event *event, size_t most)
 {
-	_cleanup_free_ char *bytes = most ? xcalloc(1, most + 1) : NULL;
+	size_t len = event->body ? evbuffer_get_length(event->body) : 0;
+	size_t read = len < most + MAX_KEY ? len : most + MAX_KEY;
+	_cleanup_free_ char *bytes = most && len ? xcalloc(1, read + 1) : NULL;
 
-	if (!bytes || !body || evbuffer_copyout(body, bytes, most) <= 0)
+	if (!bytes || evbuffer_copyout(event->body, bytes, read) <= 0)
 		return;
+	redact(bytes, &event->sent); /* before it is cut: half a key is not known for one */
+	if (read > most)
+		bytes[most] = '\0';
 	json_add_string(out, "body", bytes);
 }
 
@@ -169,30 +194,32 @@ static void render_json(const struct event_log *log, const struct event *event, 
 	json_add_int(out, "worker", event->worker);
 	add_request(out, event);
 	if (event->failure)
-		add_failure(out, event->failure);
+		add_failure(out, event);
 	json_add_string(out, "detail", event->detail);
 	json_add_string(out, "dashboard", event->dashboard);
 	json_add_string(out, "reason", event->reason);
 	json_add_int(out, "status", event->status ? event->status : -1);
-	json_add_string(out, "error_code", event->error_code);
-	add_body(out, event->body, log->body_bytes);
+	add_text(out, event, "error_code", event->error_code);
+	add_body(out, event, log->body_bytes);
 	if (event->facts)
 		add_facts(out, event->facts);
 	json_add_int(out, "total_ms", event->total_ms);
 	json_add_int(out, "wait_ms", event->wait_ms);
 	json_add_int(out, "retry_in_ms", event->retry_in_ms);
 	json_add_int(out, "sdk_retry", event->sdk_retry);
-	add_raw_fields(out, "ratelimit", event->answer_fields, "x-ratelimit-");
-	add_raw_fields(out, "fireworks", event->answer_fields, "fireworks-");
+	add_raw_fields(out, event, "ratelimit", "x-ratelimit-");
+	add_raw_fields(out, event, "fireworks", "fireworks-");
 	json_end(out);
 }
 
 /* ---- As a line for a person. */
 
 /* Text of a client's or an upstream's must not drive the terminal. */
-static void add_plain(struct str *out, const char *text)
+static void add_plain(struct str *out, const struct event *event, const char *text)
 {
-	for (const char *p = text; *p; p++)
+	_cleanup_free_ char *copy = clean(event, text);
+
+	for (const char *p = copy; *p; p++)
 		str_add_char(out, (unsigned char)*p < ' ' || *p == 0x7f ? '?' : *p);
 }
 
@@ -204,13 +231,13 @@ static void add_outcome(struct str *out, const struct event *event)
 		str_addf(out, " %d", event->status);
 	if (event->error_code) {
 		str_add_char(out, ' ');
-		add_plain(out, event->error_code);
+		add_plain(out, event, event->error_code);
 	}
 	if (failure && failure->error != ERROR_UPSTREAM_STATUS) {
 		str_addf(out, " %s: %s", phase_name(failure->phase), error_text(failure->error));
 		if (*failure->detail) {
 			str_add(out, " (");
-			add_plain(out, failure->detail);
+			add_plain(out, event, failure->detail);
 			str_add_char(out, ')');
 		}
 	}
@@ -228,12 +255,12 @@ static void render_text(const struct event *event, struct str *out)
 		str_addf(out, " %d", event->attempt);
 	if (event->method) {
 		str_addf(out, " %s ", event->method);
-		add_plain(out, event->path);
+		add_plain(out, event, event->path ? event->path : "-");
 	}
 	add_outcome(out, event);
 	if (event->detail) {
 		str_add(out, ": ");
-		add_plain(out, event->detail);
+		add_plain(out, event, event->detail);
 	}
 	if (event->failure && event->dashboard)
 		str_addf(out, "; dashboard: %s", event->dashboard);

@@ -1,9 +1,8 @@
 #pragma once
 
 /* The event log: a line for each failed attempt, each finished request and each change of state.
- * Fields and names are CONTRACT's and never hold a key or a query value, nor, without body_bytes,
- * a body. One log serves
- * all workers; a writer thread does the writing. */
+ * Fields and names are CONTRACT's and never hold a key (proxy/redact.h) or a query value, nor,
+ * without body_bytes, a body. One log serves all workers; a writer thread does the writing. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -12,6 +11,7 @@
 #include "net/fields.h"
 #include "net/transport.h"
 #include "policy/failure.h"
+#include "proxy/redact.h"
 
 struct evbuffer;
 struct event_log;
@@ -37,6 +37,7 @@ struct event {
 	int sdk_retry;                         /* -1: left out */
 	const struct fields *answer_fields;    /* for ratelimit and fireworks; NULL: none */
 	struct evbuffer *body;                 /* an error's, for body_bytes; NULL: none */
+	struct redact_sent sent;               /* whose keys are no part of a line */
 };
 
 #define EVENT_INIT                                                                                 \

@@ -211,11 +211,14 @@ static void refuse(struct exchange *exchange, const struct refusal *refusal)
 		.status = refusal->status,
 		.error = refusal->error,
 		.message = str_text(&refusal->message),
+		.fields = &refusal->fields,
 		.close = refusal->close,
+		.may_retry = refusal->may_retry,
 	};
 
 	failure_set(&failure, PHASE_CLIENT, refusal->error, "");
-	record_failure(&exchange->record, &failure, NULL);
+	if (refusal->error != ERROR_NONE)
+		record_failure(&exchange->record, &failure, NULL);
 	answer(exchange, &reply);
 }
 
@@ -283,6 +286,7 @@ static void start_attempt(struct exchange *exchange, const struct transport_requ
 	const struct request *request = &exchange->request;
 	struct attempt_request attempt = {
 		.pool = server_pool(exchange->server, request->upstream_index),
+		.memory = server_memory(exchange->server),
 		.transport = *asked,
 		.profile = &request->profile->options,
 		.asked_at = exchange->record.began,
@@ -388,6 +392,7 @@ static void commit(struct exchange *exchange, struct answer *from)
 	enter(exchange, EXCHANGE_RELAYING);
 	patience_run(&exchange->patience);
 	exchange->record.status = from->status;
+	request_drop_body(&exchange->request);
 	make_fields(exchange, from, &fields);
 	relay_start(&exchange->relay, exchange->client, exchange->attempt, from,
 		exchange->head_sent ? NULL : &fields, server_is_draining(exchange->server));
@@ -656,6 +661,7 @@ static const struct client_handler client_handler = {
 void exchange_new(struct server *server, struct evhttp_request *from)
 {
 	struct exchange *exchange = xcalloc(1, sizeof(*exchange));
+	struct received received;
 	struct refusal refusal;
 
 	exchange->server = server;
@@ -667,9 +673,11 @@ void exchange_new(struct server *server, struct evhttp_request *from)
 		.began = clock_mono(),
 	};
 	exchange->timer = timer_new(server_base(server), exchange_on_timer, exchange);
-	request_init(&exchange->request, from, exchange->config, &refusal);
 	exchange->client = client_new(from, server_accepted(server),
 		exchange->config->server.send_timeout, &client_handler, exchange);
+	received = client_take(exchange->client);
+	request_init(
+		&exchange->request, &received, exchange->config, server_memory(server), &refusal);
 	server_on_exchange_begun(server, exchange);
 	if (refusal.status) {
 		refuse(exchange, &refusal);
@@ -680,7 +688,7 @@ void exchange_new(struct server *server, struct evhttp_request *from)
 		exchange->record.attempts = 1;
 		exchange_try(exchange);
 	}
-	str_fini(&refusal.message);
+	refusal_fini(&refusal);
 }
 
 /* ---- Shutting down. */

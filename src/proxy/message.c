@@ -4,6 +4,7 @@
 
 #include "base/json.h"
 #include "policy/header.h"
+#include "proxy/cors.h"
 
 static bool is_named_by_connection(const struct fields *fields, const char *name)
 {
@@ -46,7 +47,7 @@ void message_copy_response_fields(const struct fields *from, bool keep_length, s
 		const struct field *field = &from->list[i];
 
 		if (is_of_connection(from, field->name) ||
-			str_begins_nocase(field->name, "X-Andiron-"))
+			str_begins_nocase(field->name, "X-Andiron-") || cors_is_field(field->name))
 			continue;
 		if (str_same_nocase(field->name, "Content-Length") &&
 			(!keep_length || fields_get(ret, "Content-Length")))
@@ -111,6 +112,7 @@ const char *message_reason(int status)
 		int status;
 		const char *reason;
 	} reasons[] = {
+		{204, "No Content"},
 		{400, "Bad Request"},
 		{401, "Unauthorized"},
 		{402, "Payment Required"},
@@ -121,14 +123,17 @@ const char *message_reason(int status)
 		{409, "Conflict"},
 		{412, "Precondition Failed"},
 		{413, "Content Too Large"},
+		{417, "Expectation Failed"},
 		{422, "Unprocessable Content"},
 		{429, "Too Many Requests"},
+		{431, "Request Header Fields Too Large"},
 		{499, "Client Closed Request"},
 		{500, "Internal Server Error"},
 		{501, "Not Implemented"},
 		{502, "Bad Gateway"},
 		{503, "Service Unavailable"},
 		{504, "Gateway Timeout"},
+		{505, "HTTP Version Not Supported"},
 	};
 
 	for (size_t i = 0; i < sizeof(reasons) / sizeof(reasons[0]); i++) {

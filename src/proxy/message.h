@@ -16,7 +16,7 @@
 void message_copy_request_fields(const struct fields *from, bool stream, struct fields *ret);
 
 /* The upstream's fields as the client gets them: without those of the connection, andiron's own
- * names and, with `keep_length` false, Content-Length. */
+ * names, Access-Control-* (proxy/cors.h) and, with `keep_length` false, Content-Length. */
 void message_copy_response_fields(const struct fields *from, bool keep_length, struct fields *ret);
 
 /* Those statuses on which an SDK's own retries would multiply andiron's (x-should-retry). */

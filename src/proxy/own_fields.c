@@ -3,6 +3,7 @@
 #include <stdio.h>
 
 #include "base/mem.h"
+#include "proxy/cors.h"
 #include "proxy/message.h"
 
 static void add_duration(struct str *out, const char *name, msec_t ms)
@@ -83,4 +84,6 @@ void own_fields_add(const struct record *record, bool from_upstream, struct fiel
 	add_proxy_status(record, fields);
 	if (message_stops_sdk_retries(record->status))
 		fields_set(fields, "x-should-retry", "false");
+	if (record->request->origin)
+		cors_allow(record->request->origin, fields);
 }

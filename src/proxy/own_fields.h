@@ -1,7 +1,8 @@
 #pragma once
 
 /* The header fields that andiron adds to every answer: X-Andiron-Attempts and -Source, request
- * ids, x-should-retry, Server-Timing, and Proxy-Status (RFC 9209) when something failed. */
+ * ids, x-should-retry, Server-Timing, Proxy-Status (RFC 9209) when something failed, and, where a
+ * web page asks that may, what lets it read the answer (proxy/cors.h). */
 
 #include <stdbool.h>
 

@@ -30,6 +30,22 @@ static void keep_upstream_id(struct record *record, const struct fields *fields)
 		id ? id : "");
 }
 
+static struct redact_sent sent_with(const struct request *request)
+{
+	return (struct redact_sent){&request->fields, request->target};
+}
+
+/* The upstream's words become a part of andiron's own error. */
+static void keep_words(struct record *record, const struct soft_error *said)
+{
+	struct redact_sent sent = sent_with(record->request);
+
+	record->said = *said;
+	redact(record->said.message, &sent);
+	redact(record->said.type, &sent);
+	redact(record->said.code, &sent);
+}
+
 static void remember(struct record *record, int status)
 {
 	if (record->failure.error == ERROR_NONE)
@@ -46,7 +62,7 @@ void record_answer(struct record *record, const struct answer *answer)
 
 	keep_upstream_id(record, &answer->fields);
 	snprintf(record->error_code, sizeof(record->error_code), "%s", answer->error_code);
-	record->said = answer->said;
+	keep_words(record, &answer->said);
 	failure_set(&record->failure, PHASE_BODY, failed ? ERROR_UPSTREAM_STATUS : ERROR_NONE,
 		answer->own_status ? "a status of 2xx, and no answer of the kind that was asked for"
 				   : "");
@@ -57,7 +73,7 @@ void record_failure(
 	struct record *record, const struct failure *failure, const struct soft_error *said)
 {
 	record->failure = *failure;
-	record->said = said ? *said : (struct soft_error){.status = 0};
+	keep_words(record, said ? said : &(struct soft_error){.status = 0});
 	if (said)
 		snprintf(record->error_code, sizeof(record->error_code), "%s",
 			*said->code ? said->code : said->type);
@@ -70,6 +86,7 @@ static struct event new_event(const struct record *record, const char *name)
 	struct event event = EVENT_INIT;
 
 	event.event = name;
+	event.sent = sent_with(request);
 	event.worker = record->worker;
 	event.request_id = request->id;
 	event.traceparent = request->trace;

@@ -12,9 +12,13 @@ static void make_fields(
 	_cleanup_str_ struct str length = STR_NULL;
 
 	str_addf(&length, "%zu", len);
-	fields_add(fields, "Content-Type", "application/json");
-	fields_add(fields, "Content-Length", str_text(&length));
+	if (len > 0) {
+		fields_add(fields, "Content-Type", "application/json");
+		fields_add(fields, "Content-Length", str_text(&length));
+	}
 	fields_add(fields, "Cache-Control", "no-store");
+	for (size_t i = 0; reply->fields && i < reply->fields->count; i++)
+		fields_add(fields, reply->fields->list[i].name, reply->fields->list[i].value);
 	own_fields_add(record, false, fields);
 	if (!reply->may_retry)
 		return;
@@ -30,7 +34,9 @@ void reply_send(struct client *client, const struct record *record, const struct
 
 	if (!piece)
 		abort();
-	message_render_error(reply->error, reply->message, record->request->anthropic, &body);
+	if (reply->status != 204)
+		message_render_error(
+			reply->error, reply->message, record->request->anthropic, &body);
 	make_fields(record, reply, body.len, &fields);
 	client_start(client, reply->status, message_reason(reply->status), &fields, reply->close);
 	evbuffer_add(piece, body.data, body.len);

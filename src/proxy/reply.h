@@ -1,6 +1,6 @@
 #pragma once
 
-/* An answer that andiron makes itself: an error as the SDKs expect it. */
+/* An answer that andiron makes itself: an error as the SDKs expect it, or a 204 without a body. */
 
 #include <stdbool.h>
 
@@ -12,8 +12,9 @@ struct reply {
 	int status;
 	enum error error;
 	const char *message;
-	bool may_retry; /* the SDK may, soon: Retry-After, x-should-retry: true */
-	bool close;     /* the connection ends with it */
+	const struct fields *fields; /* more of the answer's; NULL: none */
+	bool may_retry;              /* the SDK may, soon: Retry-After, x-should-retry: true */
+	bool close;                  /* the connection ends with it */
 };
 
 /* Sends it and ends the answer; the client may be gone when this returns. */

@@ -1,88 +1,27 @@
 #include "proxy/request.h"
 
+#include <assert.h>
 #include <event2/buffer.h>
-#include <event2/bufferevent.h>
-#include <event2/http.h>
-#include <event2/keyvalq_struct.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
 
-#include "base/address.h"
+#include "base/budget.h"
 #include "base/json.h"
 #include "base/mem.h"
 #include "base/random.h"
 #include "net/buffer.h"
-#include "policy/access.h"
 #include "policy/client_limit.h"
 #include "policy/header.h"
 #include "policy/route.h"
+#include "proxy/admission.h"
 #include "proxy/credential.h"
+#include "proxy/guard.h"
 #include "proxy/message.h"
+#include "proxy/token.h"
 
 enum { MAX_ID = 128, MAX_PATH = 4096 };
 
-static bool refuse(struct refusal *refusal, int status, enum error error, const char *format, ...)
-	__attribute__((format(printf, 4, 5)));
-
-/* Always false, so that it can end a check. */
-static bool refuse(struct refusal *refusal, int status, enum error error, const char *format, ...)
-{
-	va_list args;
-
-	refusal->status = status;
-	refusal->error = error;
-	va_start(args, format);
-	str_addv(&refusal->message, format, args);
-	va_end(args);
-	return false;
-}
-
-static const char *method_name(struct evhttp_request *from)
-{
-	switch (evhttp_request_get_command(from)) {
-	case EVHTTP_REQ_GET:
-		return "GET";
-	case EVHTTP_REQ_HEAD:
-		return "HEAD";
-	case EVHTTP_REQ_POST:
-		return "POST";
-	case EVHTTP_REQ_PUT:
-		return "PUT";
-	case EVHTTP_REQ_PATCH:
-		return "PATCH";
-	case EVHTTP_REQ_DELETE:
-		return "DELETE";
-	case EVHTTP_REQ_OPTIONS:
-		return "OPTIONS";
-	case EVHTTP_REQ_TRACE:
-		return "TRACE";
-	default:
-		return "CONNECT";
-	}
-}
-
-static void copy_fields(struct evhttp_request *from, struct fields *ret)
-{
-	struct evkeyvalq *headers = evhttp_request_get_input_headers(from);
-
-	for (struct evkeyval *header = headers->tqh_first; header; header = header->next.tqe_next)
-		fields_add(ret, header->key, header->value);
-}
-
-/* ---- Who may ask. */
-
-static void local_ip(struct evhttp_request *from, char *ret, size_t size)
-{
-	struct evhttp_connection *connection = evhttp_request_get_connection(from);
-	struct address address = {.len = sizeof(address.v6)};
-	int fd = bufferevent_getfd(evhttp_connection_get_bufferevent(connection));
-
-	ret[0] = '\0';
-	if (getsockname(fd, &address.any, &address.len) == 0 &&
-		(address.any.sa_family == AF_INET || address.any.sa_family == AF_INET6))
-		address_render_ip(&address, ret, size);
-}
+/* ---- Where it goes. */
 
 /* The authority of an absolute-form target ("http://localhost:8787/v1/..."), which stands for the
  * Host field (RFC 9112, 3.2.2); takes it off the target. NULL: the target is in origin form. */
@@ -97,52 +36,6 @@ static char *take_authority(const char **target)
 	len = strcspn(start, "/?");
 	*target = start[len] ? start + len : "/";
 	return xstrndup(start, len);
-}
-
-static bool check_access(struct evhttp_request *from, const struct fields *fields,
-	const char *authority, const struct config *config, struct refusal *refusal)
-{
-	char ip[ADDRESS_TEXT_SIZE];
-	struct access_request asked = {
-		.hosts = (int)fields_count(fields, "Host"),
-		.host = authority ? authority : fields_get(fields, "Host"),
-		.origin = fields_get(fields, "Origin"),
-		.sec_fetch_site = fields_get(fields, "Sec-Fetch-Site"),
-		.local_ip = ip,
-	};
-	enum access access;
-
-	local_ip(from, ip, sizeof(ip));
-	access = access_decide(&asked, config->server.allow_hosts);
-	if (access == ACCESS_ALLOWED)
-		return true;
-	return refuse(refusal, access_status(access),
-		access == ACCESS_HOST_INVALID ? ERROR_HTTP_REQUEST_ERROR
-					      : ERROR_HTTP_REQUEST_DENIED,
-		"andiron: %s.", access_text(access));
-}
-
-/* ---- Where it goes. */
-
-static bool check_method(
-	struct request *request, const struct fields *fields, struct refusal *refusal)
-{
-	if (str_same(request->method, "TRACE") || str_same(request->method, "CONNECT")) {
-		refusal->close = true;
-		return refuse(refusal, 405, ERROR_HTTP_REQUEST_ERROR,
-			"andiron: %s is not a method that a proxy for an API serves.",
-			request->method);
-	}
-	/* evhttp reads no body of a HEAD: it would be taken for the next request. */
-	if (str_same(request->method, "HEAD") &&
-		(fields_get(fields, "Transfer-Encoding") ||
-			(fields_get(fields, "Content-Length") &&
-				!str_same(fields_get(fields, "Content-Length"), "0")))) {
-		refusal->close = true;
-		return refuse(refusal, 400, ERROR_HTTP_REQUEST_ERROR,
-			"andiron: a HEAD request cannot have a body.");
-	}
-	return true;
 }
 
 /* Behind the `?`; NULL: there is none. */
@@ -161,7 +54,7 @@ static bool map_target(struct request *request, const char *target, const char *
 
 	if (!path_map(target, ret_mapped)) {
 		request->path = xstrndup(target, strcspn(target, "?"));
-		return refuse(refusal, 404, ERROR_DESTINATION_NOT_FOUND,
+		return refusal_set(refusal, 404, ERROR_DESTINATION_NOT_FOUND,
 			"andiron: nothing is served at this path. The base URL is http://%s/v1 for "
 			"an "
 			"OpenAI SDK and http://%s for an Anthropic or Fireworks SDK.",
@@ -182,7 +75,7 @@ static bool map_target(struct request *request, const char *target, const char *
 	return true;
 }
 
-static void read_body(struct request *request, struct evhttp_request *from)
+static void read_body(struct request *request, const struct received *from)
 {
 	static const char *const keys[] = {"model", "stream", NULL};
 	struct json_peek peek;
@@ -190,7 +83,7 @@ static void read_body(struct request *request, struct evhttp_request *from)
 	request->body = evbuffer_new();
 	if (!request->body)
 		abort();
-	evbuffer_add_buffer(request->body, evhttp_request_get_input_buffer(from));
+	evbuffer_add_buffer(request->body, from->body);
 	buffer_peek_json(request->body, &peek, keys);
 	if (json_peek_string(&peek, "model"))
 		request->model = xstrdup(json_peek_string(&peek, "model"));
@@ -241,7 +134,7 @@ static bool choose_profile(struct request *request, const struct config *config,
 		request->profile = &config->profiles[profile];
 		return true;
 	}
-	refuse(refusal, 400, ERROR_HTTP_REQUEST_ERROR,
+	refusal_set(refusal, 400, ERROR_HTTP_REQUEST_ERROR,
 		"andiron: there is no profile named \"%.64s\"; there are: ", name);
 	list_profiles(config, &refusal->message);
 	return false;
@@ -305,7 +198,7 @@ static bool read_overrides(
 	request->retry = request->profile->retry;
 	request->sdk_retry = sdk_retry && ascii_is_digit(*sdk_retry) ? atoi(sdk_retry) : -1;
 	if (timeout && (timeout_ms <= 0 || timeout_ms > 24LL * 3600 * 1000))
-		return refuse(refusal, 400, ERROR_HTTP_REQUEST_ERROR,
+		return refusal_set(refusal, 400, ERROR_HTTP_REQUEST_ERROR,
 			"andiron: X-Andiron-Timeout takes a duration above 0 and up to 24h, as "
 			"500ms, 45s, 10m or 1h.");
 	set_limits(request, fields, timeout_ms);
@@ -313,7 +206,7 @@ static bool read_overrides(
 		long count = strtol(attempts, &end, 10);
 
 		if (!ascii_is_digit(*attempts) || *end || count < 1 || count > 64)
-			return refuse(refusal, 400, ERROR_HTTP_REQUEST_ERROR,
+			return refusal_set(refusal, 400, ERROR_HTTP_REQUEST_ERROR,
 				"andiron: X-Andiron-Max-Attempts takes a number from 1 to 64.");
 		request->retry.max_attempts = (int)count;
 	}
@@ -378,61 +271,84 @@ static void choose_id(struct request *request, const struct fields *fields)
 	request->id = id && is_usable_id(id) ? xstrdup(id) : new_id();
 }
 
-static bool has_body(const struct request *request, const struct fields *fields)
+/* A request that could have one says how long it is, were it empty (RFC 9110, 8.6). */
+static bool has_body(const struct request *request, const struct received *from)
 {
-	return evbuffer_get_length(request->body) > 0 || fields_get(fields, "Content-Length") ||
-	       fields_get(fields, "Transfer-Encoding") || str_same(request->method, "POST") ||
+	return from->has_body || str_same(request->method, "POST") ||
 	       str_same(request->method, "PUT") || str_same(request->method, "PATCH");
 }
 
-static void make_fields(struct request *request, const struct fields *fields)
+static void make_fields(struct request *request, const struct received *from,
+	const struct config *config, struct refusal *refusal)
 {
+	const struct fields *fields = &from->head->fields;
 	_cleanup_str_ struct str length = STR_NULL;
 
 	fields_add(&request->fields, "Host", request->upstream->authority);
 	message_copy_request_fields(fields, request->stream, &request->fields);
+	token_remove(config, &request->fields);
 	credential_apply(&request->fields, request->upstream, request->upstream_index == 0);
 	fields_set(&request->fields, "X-Request-Id", request->id);
 	fields_set(&request->fields, "traceparent", request->trace);
 	str_addf(&length, "%zu", evbuffer_get_length(request->body));
-	if (has_body(request, fields))
+	if (has_body(request, from))
 		fields_add(&request->fields, "Content-Length", str_text(&length));
+	/* The guard lets none of it in; what writes the head relies on it, too. */
+	if (!fields_are_sendable(&request->fields))
+		refusal_set(refusal, 400, ERROR_HTTP_REQUEST_ERROR,
+			"andiron: a header field cannot be passed on: its name is no token, or its "
+			"value has a control byte.");
 }
 
-static void fill(struct request *request, struct evhttp_request *from, const struct fields *fields,
-	const struct config *config, struct refusal *refusal)
+static void fill(struct request *request, const struct received *from, const struct config *config,
+	struct refusal *refusal)
 {
-	const char *target = evhttp_request_get_uri(from);
+	const struct fields *fields = &from->head->fields;
+	const char *target = from->head->target;
 	_cleanup_free_ char *authority = take_authority(&target);
 	const char *host = authority ? authority : fields_get(fields, "Host");
 	struct target_path mapped;
 
-	if (!check_access(from, fields, authority, config, refusal) ||
-		!check_method(request, fields, refusal) ||
+	if (!admission_check(from, authority, config, refusal) ||
 		!map_target(request, target, host, &mapped, refusal))
 		return;
 	read_body(request, from);
 	if (choose_profile(request, config, fields, &mapped, refusal) &&
+		admission_check_upstream(from, config, request->upstream, refusal) &&
 		read_overrides(request, fields, refusal))
-		make_fields(request, fields);
+		make_fields(request, from, config, refusal);
 }
 
-void request_init(struct request *request, struct evhttp_request *from, const struct config *config,
-	struct refusal *ret_refusal)
+/* What the guard has refused; of its head, what there is. */
+static void take_refusal(const struct received *from, struct refusal *refusal)
 {
-	struct fields fields = FIELDS_NULL;
+	refusal_set(refusal, from->status, from->error, "andiron: %s.", from->why);
+	refusal->close = true;
+	refusal->may_retry = from->status == 503;
+}
+
+void request_init(struct request *request, const struct received *from, const struct config *config,
+	struct budget *memory, struct refusal *ret_refusal)
+{
+	static const struct fields none = FIELDS_NULL;
+	const struct fields *fields = from->head ? &from->head->fields : &none;
+	const char *origin = admission_origin(from, config);
 
 	*ret_refusal = (struct refusal){.status = 0};
-	request->method = method_name(from);
+	request->method = xstrdup(from->head ? from->head->method : "-");
+	request->memory = memory;
+	request->reserved = from->reserved;
 	request->sdk_retry = -1;
-	copy_fields(from, &fields);
-	choose_id(request, &fields);
-	choose_trace(request, &fields);
-	fill(request, from, &fields, config, ret_refusal);
-	if (!request->path)
-		request->path = xstrndup(
-			evhttp_request_get_uri(from), strcspn(evhttp_request_get_uri(from), "?"));
-	fields_fini(&fields);
+	choose_id(request, fields);
+	choose_trace(request, fields);
+	request->origin = origin ? xstrdup(origin) : NULL;
+	assert(from->head || from->status); /* what is let in is whole */
+	if (from->status)
+		take_refusal(from, ret_refusal);
+	else
+		fill(request, from, config, ret_refusal);
+	if (!request->path && from->head)
+		request->path = xstrndup(from->head->target, strcspn(from->head->target, "?"));
 }
 
 char *request_created_target(const struct request *request, struct fields *ret_fields)
@@ -451,14 +367,24 @@ char *request_created_target(const struct request *request, struct fields *ret_f
 	return xstrdup(path);
 }
 
-void request_fini(struct request *request)
+void request_drop_body(struct request *request)
 {
 	if (request->body)
 		evbuffer_free(request->body);
+	request->body = NULL;
+	budget_give(request->memory, (int64_t)request->reserved);
+	request->reserved = 0;
+}
+
+void request_fini(struct request *request)
+{
+	request_drop_body(request);
 	fields_fini(&request->fields);
+	free(request->method);
 	free(request->path);
-	free(request->target);
+	mem_wipe_free(request->target); /* a key may stand in the query */
 	free(request->id);
 	free(request->trace);
 	free(request->model);
+	free(request->origin);
 }

@@ -12,9 +12,11 @@
 #include "policy/class.h"
 #include "policy/retry.h"
 #include "policy/sse.h"
+#include "proxy/refusal.h"
 
 struct evbuffer;
-struct evhttp_request;
+struct budget;
+struct received;
 
 /* How long a silence may last until a stream's client needs a sign of life; MSEC_NEVER: it needs
  * none. */
@@ -25,12 +27,13 @@ struct signs {
 };
 
 struct request {
-	const char *method;
+	char *method;
 	char *path;     /* the upstream's, decoded, without its query: for rules and logs */
 	char *target;   /* the upstream's path and query, byte for byte */
 	char *id;       /* X-Request-Id: the client's or a new one */
 	char *trace;    /* traceparent, likewise */
 	char *model;    /* NULL: the body names none */
+	char *origin;   /* of the web page that may read the answer; NULL: none */
 	bool stream;    /* the body asks for one */
 	bool anthropic; /* /messages: other error bodies, another id field */
 	enum request_class request_class;
@@ -44,21 +47,17 @@ struct request {
 	enum sse_dialect dialect;  /* of its answer, should that be a stream */
 	struct signs signs;
 	struct fields fields;  /* for the upstream */
-	struct evbuffer *body; /* shared by all attempts */
+	struct evbuffer *body; /* shared by all attempts; NULL: not needed any more */
+	struct budget *memory; /* what the body takes of it: */
+	size_t reserved;
 };
 
-/* Why a request is not let through: andiron's answer to it. */
-struct refusal {
-	int status; /* 0: there is none */
-	enum error error;
-	struct str message;
-	bool close; /* the connection ends with the answer */
-};
-
-/* Fills `request` (zeroed) from evhttp's one, whose body it takes. On a refusal what is known so
- * far is filled; `config` must outlive the request. */
-void request_init(struct request *request, struct evhttp_request *from, const struct config *config,
-	struct refusal *ret_refusal);
+/* Fills `request` (zeroed) from what the guard let in, whose body and whose reservation in `memory`
+ * it takes. On a refusal what is known so far is filled; `config` must outlive the request. */
+void request_init(struct request *request, const struct received *from, const struct config *config,
+	struct budget *memory, struct refusal *ret_refusal);
+/* No attempt will be made any more: the memory of the body is free for others. */
+void request_drop_body(struct request *request);
 void request_fini(struct request *request);
 
 /* What is asked when a create with an id of the client's own meets a 409: the resource that an

@@ -20,7 +20,7 @@
 
 enum {
 	METHODS = EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD | EVHTTP_REQ_PUT |
-		  EVHTTP_REQ_DELETE | EVHTTP_REQ_OPTIONS | EVHTTP_REQ_TRACE | EVHTTP_REQ_PATCH,
+		  EVHTTP_REQ_DELETE | EVHTTP_REQ_OPTIONS | EVHTTP_REQ_PATCH,
 	MAX_LISTENERS = 16,
 	ACCEPT_PAUSE_MS = 200, /* out of descriptors */
 	DRAIN_LOOK_MS = 50,    /* how often a draining server looks for uploads that have ended */
@@ -92,7 +92,6 @@ static void server_on_accept_error(struct evconnlistener *listener, void *arg)
 
 static struct evhttp *new_http(struct server *server)
 {
-	const struct server_options *options = &server->setup.config->server;
 	struct evhttp *http = evhttp_new(server->setup.base);
 
 	if (!http)
@@ -100,8 +99,6 @@ static struct evhttp *new_http(struct server *server)
 	evhttp_set_bevcb(http, accepted_new_bufferevent, server->accepted);
 	evhttp_set_gencb(http, server_on_request, server);
 	evhttp_set_allowed_methods(http, METHODS);
-	evhttp_set_max_headers_size(http, (ev_ssize_t)options->max_header);
-	evhttp_set_max_body_size(http, (ev_ssize_t)options->max_body);
 	evhttp_set_default_content_type(http, NULL);
 	return http;
 }
@@ -131,6 +128,28 @@ static void new_pools(struct server *server)
 	}
 }
 
+static struct accepted_list *new_accepted(const struct server *server)
+{
+	const struct server_options *options = &server->setup.config->server;
+	struct accepted_options accepted = {
+		.base = server->setup.base,
+		.idle_ms = options->idle_timeout,
+		.guarded = true,
+		.guard =
+			{
+				.max_head = (size_t)options->max_header,
+				.max_body = (size_t)options->max_body,
+				.timeout_ms = options->header_timeout,
+				.memory = server->setup.memory,
+				.users = server->setup.config->unix_users,
+				.user_count = server->setup.config->unix_user_count,
+			},
+		.connections = server->setup.connections,
+	};
+
+	return accepted_list_new(&accepted);
+}
+
 struct server *server_new(const struct server_setup *setup)
 {
 	struct server *server = xcalloc(1, sizeof(*server));
@@ -140,7 +159,7 @@ struct server *server_new(const struct server_setup *setup)
 	config_ref(setup->config);
 	TAILQ_INIT(&server->running);
 	TAILQ_INIT(&server->ended);
-	server->accepted = accepted_list_new(base, setup->config->server.idle_timeout);
+	server->accepted = new_accepted(server);
 	server->resolver = resolver_new(base);
 	server->reaper = timer_new(base, server_on_reaper, server);
 	server->accept_again = timer_new(base, server_on_accept_again, server);
@@ -239,6 +258,11 @@ struct config *server_config(const struct server *server)
 struct accepted_list *server_accepted(const struct server *server)
 {
 	return server->accepted;
+}
+
+struct budget *server_memory(const struct server *server)
+{
+	return server->setup.memory;
 }
 
 struct event_log *server_log(const struct server *server)

@@ -11,6 +11,7 @@
 #include "proxy/event_log.h"
 
 struct accepted_list;
+struct budget;
 struct event_base;
 struct evhttp_request;
 struct exchange;
@@ -22,6 +23,7 @@ struct server_setup {
 	struct config *config; /* the server takes a reference of its own */
 	SSL_CTX *const *tls;   /* one for each upstream of the configuration; NULL: plain */
 	struct event_log *log;
+	struct budget *memory, *connections; /* of the whole process */
 	int worker;
 	void (*on_empty)(void *arg); /* draining, and the last exchange has ended */
 	void *arg;
@@ -44,6 +46,7 @@ size_t server_cut(struct server *server);
 struct event_base *server_base(const struct server *server);
 struct config *server_config(const struct server *server);
 struct accepted_list *server_accepted(const struct server *server);
+struct budget *server_memory(const struct server *server);
 struct event_log *server_log(const struct server *server);
 struct pool *server_pool(const struct server *server, size_t upstream);
 int server_worker(const struct server *server);

@@ -147,14 +147,17 @@ class Client:
     """One connection."""
 
     def __init__(self, address, bound=BOUND, receive_buffer=None):
-        family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
+        is_path = isinstance(address, str)     # of a Unix socket
+        family = (socket.AF_UNIX if is_path else
+                  socket.AF_INET6 if ":" in address[0] else socket.AF_INET)
         self.sock = socket.socket(family)
         if receive_buffer:
             self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.sock.settimeout(bound)
         self.sock.connect(address)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self.host = f"[{address[0]}]:{address[1]}" if ":" in address[0] else "%s:%d" % address
+        if not is_path:
+            self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.host = "localhost" if is_path else f"[{address[0]}]:{address[1]}" if ":" in address[0] else "%s:%d" % address
         self.buffer = bytearray()
         self.last = collections.deque(maxlen=64)    # the last raw pieces that came
         self.end = None                             # "cut" or "reset" once the server ended

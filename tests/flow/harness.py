@@ -120,13 +120,13 @@ def run_andiron(*arguments, env=None, cwd=None):
 class Andiron:
     """A running daemon. Its stderr is read line by line, its events from their file."""
 
-    def __init__(self, arguments, env=None, events=None):
+    def __init__(self, arguments, env=None, events=None, stdout=subprocess.DEVNULL, cwd=None):
         self.events_path = events
         self.lines = []
         self._news = threading.Condition()
         self.process = subprocess.Popen(
             [BINARY] + arguments, env=clean_environment(env), stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, errors="replace")
+            stdout=stdout, stderr=subprocess.PIPE, text=True, errors="replace", cwd=cwd)
         self.pid = self.process.pid
         self._reader = threading.Thread(target=self._read_stderr, daemon=True)
         self.expected = 0           # the exit code that stop() wants; None: any
@@ -137,14 +137,15 @@ class Andiron:
 
     def wait_listening(self):
         """Waits for the start-up line; finds out the addresses."""
-        line = self.wait_line(r"listening on .*http://")
+        line = self.wait_line(r"listening on (http:|unix:)")
         self.urls = re.findall(r"http://\S*[0-9]", line.split("listening on", 1)[1])
         self.addresses = []
         for url in self.urls:
             host, port = url[len("http://"):].rsplit(":", 1)
             self.addresses.append((host.strip("[]"), int(port)))
-        self.address = self.addresses[0]
-        self.port = self.address[1]
+        self.sockets = re.findall(r"unix:(\S+)", line)
+        self.address = (self.addresses + self.sockets)[0]
+        self.port = self.addresses[0][1] if self.addresses else 0
 
     def wait_line(self, pattern):
         def found():
@@ -262,13 +263,14 @@ class FlowTest(unittest.TestCase):
         self.addCleanup(upstream.close)
         return upstream
 
-    def launch(self, script=(), config=None, env=None, upstream=None, arguments=()):
+    def launch(self, script=(), config=None, env=None, upstream=None, arguments=(), **process):
         """Starts self.upstream and self.andiron in front of it; a test may do so many times."""
         self.launches += 1
         self.events_path = os.path.join(self.folder, f"events-{self.launches}.jsonl")
         self.upstream = upstream or self.scripted(script)
         path = self.write_config(config)
-        self.andiron = Andiron(["run", "-c", path] + list(arguments), env, self.events_path)
+        self.andiron = Andiron(["run", "-c", path] + list(arguments), env, self.events_path,
+                               **process)
         self.addCleanup(self.andiron.stop)
         self.andiron.wait_listening()
         return self.andiron

@@ -537,6 +537,12 @@ static void must_live(const struct client *client, const char *what)
 	MUST(client && client->state != CLIENT_OVER, "%s on a client that is gone", what);
 }
 
+struct received client_take(struct client *client)
+{
+	must_live(client, "client_take");
+	return (struct received){.head = NULL};
+}
+
 bool client_takes_body(const struct client *client, int status)
 {
 	must_live(client, "client_takes_body");
@@ -665,6 +671,12 @@ struct accepted_list *server_accepted(const struct server *server)
 	return NULL;
 }
 
+struct budget *server_memory(const struct server *server)
+{
+	(void)server;
+	return &world->memory;
+}
+
 struct event_log *server_log(const struct server *server)
 {
 	(void)server;
@@ -724,16 +736,17 @@ static void refuse(const struct scenario *scenario, struct refusal *ret)
 	str_add(&ret->message, "andiron: refused by the scenario");
 }
 
-void request_init(struct request *request, struct evhttp_request *from, const struct config *config,
-	struct refusal *ret_refusal)
+void request_init(struct request *request, const struct received *from, const struct config *config,
+	struct budget *memory, struct refusal *ret_refusal)
 {
 	const struct scenario *scenario = world->scenario;
 	struct str body = STR_NULL;
 
 	(void)from;
 	*ret_refusal = (struct refusal){.status = 0};
+	(void)memory;
 	world->requests++;
-	request->method = scenario->method;
+	request->method = xstrdup(scenario->method);
 	request->sdk_retry = -1;
 	request->path = xstrdup(scenario->path);
 	request->id = xstrdup("sim-1");
@@ -771,11 +784,18 @@ char *request_created_target(const struct request *request, struct fields *ret_f
 	return xstrdup(CREATED_TARGET);
 }
 
+void request_drop_body(struct request *request)
+{
+	if (request->body)
+		evbuffer_free(request->body);
+	request->body = NULL;
+}
+
 void request_fini(struct request *request)
 {
 	world->requests--;
-	if (request->body)
-		evbuffer_free(request->body);
+	request_drop_body(request);
+	free(request->method);
 	fields_fini(&request->fields);
 	free(request->path);
 	free(request->target);
@@ -939,6 +959,7 @@ static void world_init(struct scenario *scenario, bool traced)
 	world->traced = traced;
 	world->now = world->began = 1000000;
 	world->deadline = world->began + scenario->total_ms;
+	world->memory.limit = -1;
 	world->config = config_new_fake(scenario);
 	for (size_t i = 0; i < scenario->ending_count; i++) {
 		const struct ending *ending = &scenario->endings[i];

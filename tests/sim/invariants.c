@@ -663,6 +663,7 @@ static void check_nothing_left(void)
 	MUST(world->begun && world->ended && world->freed, "the exchange did not end: %s",
 		world->state);
 	MUST(world->timers == 0, "%d timers are left", world->timers);
+	MUST(world->memory.used == 0, "memory is not given back");
 	MUST(world->requests == 0, "request_fini() is missing");
 	MUST(world->config->references == 1, "%d references to the configuration are left",
 		world->config->references - 1);

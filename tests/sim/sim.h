@@ -22,6 +22,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 
+#include "base/budget.h"
 #include "base/clock.h"
 #include "base/str.h"
 #include "config/config.h"
@@ -269,6 +270,7 @@ struct world {
 	long evbuffers;              /* libevent's allocations alive */
 	bool draining, cutting, was_cut, was_aborted;
 	struct config *config;
+	struct budget memory;
 
 	struct task endings[MAX_ENDINGS];
 	struct task drain_end[2];

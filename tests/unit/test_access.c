@@ -97,6 +97,14 @@ static const struct {
 	{"[::1%25lo]", "::1", NULL, ACCESS_HOST_INVALID},
 };
 
+static enum access decide(
+	const struct access_request *request, const char *allow_hosts, const char *allow_origins)
+{
+	struct access_rules rules = {.hosts = allow_hosts, .origins = allow_origins};
+
+	return access_decide(request, &rules);
+}
+
 static void judges_the_host(void)
 {
 	for (size_t i = 0; i < COUNT_OF(hosts); i++) {
@@ -106,7 +114,7 @@ static void judges_the_host(void)
 		ROW("Host: %s, at %s, allow_hosts = %s", hosts[i].host,
 			hosts[i].local ? hosts[i].local : "(no IP)",
 			hosts[i].allow_hosts ? hosts[i].allow_hosts : "(NULL)");
-		CHECK_INT(access_decide(&request, hosts[i].allow_hosts), hosts[i].want);
+		CHECK_INT(decide(&request, hosts[i].allow_hosts, NULL), hosts[i].want);
 	}
 }
 
@@ -120,7 +128,7 @@ static void wants_exactly_one_host(void)
 			.local_ip = "127.0.0.1"};
 
 		ROW("%d Host fields", counts[i]);
-		CHECK_INT(access_decide(&request, "localhost"), ACCESS_HOST_INVALID);
+		CHECK_INT(decide(&request, "localhost", NULL), ACCESS_HOST_INVALID);
 	}
 }
 
@@ -133,7 +141,7 @@ static void judges_lengths(void)
 		memset(name, 'a', len);
 		name[len] = '\0';
 		ROW("a name of %zu bytes", len);
-		CHECK_INT(access_decide(&request, NULL),
+		CHECK_INT(decide(&request, NULL, NULL),
 			len <= 255 ? ACCESS_HOST_DENIED : ACCESS_HOST_INVALID);
 	}
 }
@@ -170,6 +178,7 @@ static void judges_origin_and_site(void)
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {
 		struct access_request request = {.hosts = 1,
 			.host = rows[i].host,
+			.origins = rows[i].origin != NULL,
 			.origin = rows[i].origin,
 			.sec_fetch_site = rows[i].site,
 			.local_ip = "127.0.0.1"};
@@ -177,7 +186,7 @@ static void judges_origin_and_site(void)
 		ROW("Host: %s, Origin: %s, Sec-Fetch-Site: %s", rows[i].host,
 			rows[i].origin ? rows[i].origin : "(none)",
 			rows[i].site ? rows[i].site : "(none)");
-		CHECK_INT(access_decide(&request, "box.lan"), rows[i].want);
+		CHECK_INT(decide(&request, "box.lan", ""), rows[i].want);
 	}
 }
 
@@ -194,5 +203,164 @@ static void refusals_name_the_key_to_set(void)
 	CHECK_STR(access_text(ACCESS_ALLOWED), "");
 }
 
+/* Every host with every origin and every site, under every pair of lists: Host is judged first,
+ * whatever the lists of origins say; a listed origin passes, whatever the site; no other does. */
+static void judges_all_together(void)
+{
+	static const struct {
+		const char *host;
+		bool named; /* only by allow_hosts */
+		enum access want;
+	} all_hosts[] = {
+		{"localhost:8787", false, ACCESS_ALLOWED},
+		{"192.168.1.5", false, ACCESS_ALLOWED},
+		{"box.lan", true, ACCESS_HOST_DENIED},
+		{"evil.example", false, ACCESS_HOST_DENIED},
+		{"app.example", false, ACCESS_HOST_DENIED},
+		{"a/b", false, ACCESS_HOST_INVALID},
+	};
+	static const struct {
+		const char *origin;
+		bool listed;
+	} origins[] = {
+		{NULL, false},
+		{"https://app.example", true},
+		{"http://localhost:5173", true},
+		{"https://app.example:8443", false},
+		{"https://app.example.evil.example", false},
+		{"https://app.exampl", false},
+		{"http://app.example", false},
+		{"https://APP.example", false},
+		{"https://app.example https://evil.example", false},
+		{"https://app.example http://localhost:5173", false},
+		{"null", false},
+		{"", false},
+	};
+	static const char *const sites[] = {
+		NULL, "none", "same-origin", "same-site", "cross-site", "Same-Site"};
+	static const char list[] = " https://app.example \thttp://localhost:5173";
+	int combinations = 0;
+
+	for (size_t i = 0; i < COUNT_OF(all_hosts) * COUNT_OF(origins) * COUNT_OF(sites) * 4; i++) {
+		size_t h = i % COUNT_OF(all_hosts), rest = i / COUNT_OF(all_hosts);
+		size_t o = rest % COUNT_OF(origins), s = rest / COUNT_OF(origins) % COUNT_OF(sites);
+		bool names = i % 2 == 0, pages = rest / COUNT_OF(origins) / COUNT_OF(sites) % 2;
+		bool across = s >= 3;
+		enum access want = all_hosts[h].want;
+		struct access_request request = {.hosts = 1,
+			.host = all_hosts[h].host,
+			.origins = origins[o].origin != NULL,
+			.origin = origins[o].origin,
+			.sec_fetch_site = sites[s],
+			.local_ip = "192.168.1.5"};
+
+		if (all_hosts[h].named && names)
+			want = ACCESS_ALLOWED;
+		if (want == ACCESS_ALLOWED && origins[o].origin && !(origins[o].listed && pages))
+			want = ACCESS_ORIGIN;
+		else if (want == ACCESS_ALLOWED && !origins[o].origin && across)
+			want = ACCESS_CROSS_SITE;
+		ROW("Host: %s, Origin: %s, Sec-Fetch-Site: %s, names %d, pages %d",
+			all_hosts[h].host, origins[o].origin ? origins[o].origin : "(none)",
+			sites[s] ? sites[s] : "(none)", names, pages);
+		CHECK_INT(decide(&request, names ? "box.lan" : NULL, pages ? list : NULL), want);
+		combinations++;
+	}
+	CHECK(combinations > 1000);
+}
+
+static void two_origins_are_none_that_is_listed(void)
+{
+	struct access_request request = {
+		.hosts = 1, .host = "localhost", .origins = 2, .origin = "https://app.example"};
+
+	CHECK_INT(decide(&request, NULL, "https://app.example"), ACCESS_ORIGIN);
+	request.origins = 1;
+	CHECK_INT(decide(&request, NULL, "https://app.example"), ACCESS_ALLOWED);
+}
+
+/* What allow_origins takes: what a browser can send, and only that. */
+static void judges_origins_of_the_list(void)
+{
+	static const struct {
+		const char *origin, *fault; /* NULL: none */
+	} rows[] = {
+		{"https://app.example", NULL},
+		{"http://localhost", NULL},
+		{"http://localhost:5173", NULL},
+		{"http://127.0.0.1:65535", NULL},
+		{"http://127.0.0.1:65536", "port"},
+		{"http://127.0.0.1:8080", NULL},
+		{"http://[::1]:3000", NULL},
+		{"https://[2001:db8::1]", NULL},
+		{"https://xn--bcher-kva.example", NULL},
+		{"chrome-extension://abcdefghijklmnop", NULL},
+		{"moz-extension://0a1b2c3d-0000", NULL},
+		{"tauri://localhost", NULL},
+		{"web+app://x", NULL},
+		{"https://app.example:8443", NULL},
+		{"http://a:443", NULL},
+		{"https://a:80", NULL},
+		{"*", "any page"},
+		{"https://*.example", "any page"},
+		{"https://app.example:*", "any page"},
+		{"null", "sandboxed"},
+		{"NULL", "sandboxed"},
+		{"", "scheme://"},
+		{"app.example", "scheme://"},
+		{"localhost:5173", "scheme://"},
+		{"//app.example", "scheme://"},
+		{"://app.example", "scheme://"},
+		{"1http://a", "scheme://"},
+		{"ht tp://a", "scheme://"},
+		{"h\xc3\xa9://a", "scheme://"},
+		{"https:/app.example", "scheme://"},
+		{"https://app.example/", "path"},
+		{"https://app.example/x", "path"},
+		{"https://app.example?x", "path"},
+		{"https://app.example#x", "path"},
+		{"https://App.example", "lower case"},
+		{"HTTPS://app.example", "lower case"},
+		{"https://", "host"},
+		{"https://:443", "host"},
+		{"https://user@app.example", "host"},
+		{"https://b\xc3\xbc"
+		 "cher.example",
+			"host"},
+		{"https://[::1", "host"},
+		{"https://[localhost]", "host"},
+		{"https://a:b", "host"},
+		{"https://a,https://b", "path"},
+		{"https://app.example:443", "own port"},
+		{"http://app.example:80", "own port"},
+		{"http://[::1]:80", "own port"},
+		{"http://a:", "port"},
+		{"http://a:080", "port"},
+		{"http://a:0", "port"},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		const char *fault = access_origin_fault(rows[i].origin);
+
+		ROW("%s: %s", rows[i].origin, fault ? fault : "(fine)");
+		CHECK_INT(fault == NULL, rows[i].fault == NULL);
+		CHECK(!fault || !rows[i].fault || strstr(fault, rows[i].fault) != NULL);
+	}
+}
+
+static void finds_users(void)
+{
+	static const unsigned users[] = {1000, 0, 65534};
+
+	CHECK(access_user_is_listed(1000, users, 3));
+	CHECK(access_user_is_listed(65534, users, 3));
+	CHECK(!access_user_is_listed(65534, users, 2));
+	CHECK(!access_user_is_listed(1001, users, 3));
+	CHECK(!access_user_is_listed((unsigned)-1, users, 3));
+	CHECK(!access_user_is_listed(0, users, 0));
+}
+
 TEST_MAIN(TEST(judges_the_host), TEST(wants_exactly_one_host), TEST(judges_lengths),
-	TEST(judges_origin_and_site), TEST(refusals_name_the_key_to_set))
+	TEST(judges_origin_and_site), TEST(judges_all_together),
+	TEST(two_origins_are_none_that_is_listed), TEST(judges_origins_of_the_list),
+	TEST(finds_users), TEST(refusals_name_the_key_to_set))

@@ -3,6 +3,7 @@
 #include <arpa/inet.h>
 #include <sys/un.h>
 
+#include "base/str.h"
 #include "test.h"
 
 static const struct {
@@ -68,6 +69,40 @@ static void refuses(void)
 	}
 }
 
+static void takes_paths(void)
+{
+	static const char *const wrong[] = {
+		"unix:", "unix:a", "unix:./a", "unix:@a", "UNIX:/a", "unix /a", "/a", "unix"};
+	_cleanup_str_ struct str longest = STR_NULL;
+	struct address address, other;
+	char text[ADDRESS_TEXT_SIZE];
+
+	for (size_t i = 0; i < COUNT_OF(wrong); i++) {
+		ROW("%s", wrong[i]);
+		CHECK(!address_parse(wrong[i], &address));
+	}
+	CHECK(address_parse("unix:/run/a:80", &address));
+	CHECK(address_is_unix(&address));
+	CHECK(address_is_loopback(&address));
+	CHECK_INT(address_port(&address), 0);
+	CHECK_INT(address.len, offsetof(struct sockaddr_un, sun_path) + sizeof("/run/a:80"));
+	address_render(&address, text, sizeof(text));
+	CHECK_STR(text, "unix:/run/a:80");
+	address_render_ip(&address, text, sizeof(text));
+	CHECK_STR(text, "");
+	CHECK(address_parse("127.0.0.1:1", &other) && !address_is_unix(&other));
+	CHECK(!address_same(&address, &other));
+	str_add(&longest, "unix:/");
+	while (longest.len < strlen("unix:") + ADDRESS_MAX_PATH)
+		str_add_char(&longest, 'a');
+	CHECK(address_parse(str_text(&longest), &address));
+	address_render(&address, text, sizeof(text));
+	CHECK_STR(text, str_text(&longest));
+	CHECK_INT(address.len, sizeof(struct sockaddr_un));
+	str_add_char(&longest, 'a');
+	CHECK(!address_parse(str_text(&longest), &address));
+}
+
 static void takes_an_ip(void)
 {
 	static const struct {
@@ -122,5 +157,5 @@ static void takes_what_the_kernel_gives(void)
 	CHECK(!address_from_sockaddr((struct sockaddr *)&local, &address));
 }
 
-TEST_MAIN(TEST(parses_and_renders), TEST(refuses), TEST(takes_an_ip),
+TEST_MAIN(TEST(parses_and_renders), TEST(refuses), TEST(takes_paths), TEST(takes_an_ip),
 	TEST(takes_what_the_kernel_gives))

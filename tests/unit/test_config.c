@@ -3,6 +3,7 @@
 #include "temp.h"
 #include "test.h"
 
+#define LONG_NAME      "12345678901234567890123456789012345678901234567890"
 #define VARIABLE(text) ((char[]){text})
 
 /* One loading: the snapshot, or NULL, and what was said, as "PLACE: message" with a W before a
@@ -489,7 +490,34 @@ static void each_mistake_has_its_place(void)
 		{"[server]\nlisten = [::]:8787\n", "FILE:2", "beyond loopback"},
 		{"[server]\nlisten = 127.0.0.1:1 192.168.1.5:1\n", "FILE:2", "192.168.1.5:1"},
 		{"[server]\nlisten = systemd\n", "FILE:2", "not built"},
-		{"[server]\nlisten = unix:/run/a\n", "FILE:2", "not built"},
+		{"[server]\nlisten = unix:run/a\n", "FILE:2", "absolute"},
+		{"[server]\nlisten = unix:\n", "FILE:2", "absolute"},
+		{"[server]\nlisten = unix:@a\n", "FILE:2", "absolute"},
+		{"[server]\nlisten = unix:/" LONG_NAME LONG_NAME "1234567\n", "FILE:2",
+			"107 bytes"},
+		{"[server]\nlisten = 0.0.0.0:1 unix:/run/a\n", "FILE:2", "client_token_file"},
+		/* who may come in */
+		{"[server]\nallow_origins = *\n", "FILE:2", "any page"},
+		{"[server]\nallow_origins = null\n", "FILE:2", "sandboxed"},
+		{"[server]\n\nallow_origins = https://a.example https://b.example/\n", "FILE:3",
+			"https://b.example/"},
+		{"[server]\nallow_origins = a.example\n", "FILE:2", "scheme://"},
+		{"[server]\nallow_origins = https://a.example,https://b.example\n", "FILE:2",
+			"path"},
+		{"[server]\nclient_token_file = /nonexistent/token\n", "FILE:2",
+			"/nonexistent/token"},
+		{"[server]\nclient_token_file = /\n", "FILE:2", "regular"},
+		{"[server]\nlisten = 0.0.0.0:1\nclient_token_file = /\n", "FILE:3", "regular"},
+		{"[server]\nunix_mode =\n", "FILE:2", "octal"},
+		{"[server]\nunix_mode = 0800\n", "FILE:2", "octal"},
+		{"[server]\nunix_mode = rw\n", "FILE:2", "octal"},
+		{"[server]\nunix_mode = 1777\n", "FILE:2", "octal"},
+		{"[server]\nunix_mode = 000000600\n", "FILE:2", "octal"},
+		{"[server]\nunix_mode = -600\n", "FILE:2", "octal"},
+		{"[server]\nunix_users = root no-such-user-here\n", "FILE:2", "no-such-user-here"},
+		{"[server]\nunix_users = -1\n", "FILE:2", "-1"},
+		{"[server]\nunix_users = 4294967295\n", "FILE:2", "4294967295"},
+		{"[server]\nunix_users = 18446744073709551616\n", "FILE:2", "no user"},
 		/* upstreams */
 		{"[upstream.other]\n", "FILE:1", "no url"},
 		{"[upstream.other]\nurl =\n", "FILE:2", "no url"},
@@ -519,8 +547,6 @@ static void each_mistake_has_its_place(void)
 		{"[profile.mine]\nretry_statuses = 429;500\n", "FILE:2", "400 to 599"},
 		/* what is not part of this version */
 		{"[server]\nadmin = 127.0.0.1:8788\n", "FILE:2", "not built"},
-		{"[server]\nclient_token_file = /x\n", "FILE:2", "not built"},
-		{"[server]\nallow_origins = https://a.example\n", "FILE:2", "not built"},
 		{"[upstream.fireworks]\npacing = on\n", "FILE:2", "not built"},
 		{"[profile.large]\nscale_up_wait = 26m\n", "FILE:2", "not built"},
 		{"[route.a]\nfallback = m\n", "FILE:2", "not built"},
@@ -716,6 +742,104 @@ static void a_key_of_the_environment_is_judged_too(void)
 	}
 }
 
+/* The caller has taken it out of the environment; it is judged like the variable. */
+static void a_key_comes_from_the_caller(void)
+{
+	struct config_request request = {.environment_key = "fw_canarytaken"};
+	_cleanup_loading_ struct loading loading = {.config = NULL}, wrong = {.config = NULL};
+
+	loading.config = config_load(&request, on_message, &loading);
+	check_key(&loading, "fw_canarytaken", KEY_OF_ENVIRONMENT);
+	request.environment_key = "fw_canary taken";
+	wrong.config = config_load(&request, on_message, &wrong);
+	check_says(&wrong, "FIREWORKS_API_KEY", "one word");
+	CHECK(!strstr(str_text(&wrong.said), "canary"));
+}
+
+/* INVOCATION_ID is inherited by all that a desktop's terminal starts. */
+static void a_services_environment_is_no_place_for_a_key(void)
+{
+	_cleanup_str_ struct str own = STR_NULL;
+	char *environment[] = {variable_key, VARIABLE("CREDENTIALS_DIRECTORY=/nonexistent"), NULL};
+	_cleanup_loading_ struct loading credentials, exec, terminal;
+
+	load(&credentials, NULL, environment, NULL);
+	check_says(&credentials, "W FIREWORKS_API_KEY", "LoadCredential");
+	check_key(&credentials, "fw_canaryvariable", KEY_OF_ENVIRONMENT);
+	str_addf(&own, "SYSTEMD_EXEC_PID=%d", (int)getpid());
+	environment[1] = own.data;
+	load(&exec, NULL, environment, NULL);
+	CHECK_INT(exec.warnings, 1);
+	environment[1] = VARIABLE("SYSTEMD_EXEC_PID=1");
+	load(&terminal, NULL, environment, NULL);
+	CHECK_INT(terminal.warnings, 0);
+}
+
+static void a_key_in_its_files_place_is_not_repeated(void)
+{
+	_cleanup_loading_ struct loading loading;
+
+	load_text(&loading, "[upstream.fireworks]\napi_key_file = fw_canary0123456789\n");
+	check_says(&loading, "FILE:2", "this is a key");
+	CHECK(!strstr(str_text(&loading.said), "canary"));
+}
+
+/* A request would go round in a circle. */
+static void an_upstream_is_not_andiron_itself(void)
+{
+	static const struct {
+		const char *listen, *url;
+		bool fine;
+	} rows[] = {
+		{"127.0.0.1:8787", "http://127.0.0.1:8787", false},
+		{"127.0.0.1:8787", "http://localhost:8787/", false},
+		{"127.0.0.1:8787", "https://LocalHost:8787", false},
+		{"127.0.0.1:8787", "https://api.localhost:8787", false},
+		{"127.0.0.1:8787", "https://0.0.0.0:8787", false},
+		{"127.0.0.1:8787", "https://[::ffff:127.0.0.1]:8787", false},
+		{"127.0.0.1:1 [::1]:443", "https://[::1]", false},
+		{"127.0.0.1:1 [::1]:443", "https://[::]", false},
+		{"127.0.0.1:8787", "http://127.0.0.1:8788", true},
+		{"127.0.0.1:8787", "http://127.0.0.2:8787", true},
+		{"127.0.0.1:8787", "http://[::1]:8787", true},
+		{"[::1]:8787", "http://127.0.0.1:8787", true},
+		{"127.0.0.1:8787", "https://localhost.example:8787", true},
+		{"127.0.0.1:443", "https://api.fireworks.ai", true},
+		{"127.0.0.1:0", "http://127.0.0.1:8787", true},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		_cleanup_str_ struct str text = STR_NULL;
+		_cleanup_loading_ struct loading loading;
+
+		ROW("%s, %s", rows[i].listen, rows[i].url);
+		str_addf(&text, "[server]\nlisten = %s\n[upstream.fireworks]\nurl = %s\n",
+			rows[i].listen, rows[i].url);
+		load_text(&loading, str_text(&text));
+		CHECK_INT(loading.errors, !rows[i].fine);
+		if (!rows[i].fine)
+			check_says(&loading, "FILE:4", "andiron itself");
+	}
+}
+
+/* Loading refuses it until there is a client token; the circle is seen all the same. */
+static void a_wildcard_listens_on_every_address(void)
+{
+	static const char *const urls[] = {"http://127.0.0.1:8787", "http://127.9.9.9:8787",
+		"http://localhost:8787", "https://0.0.0.0:8787"};
+
+	for (size_t i = 0; i < COUNT_OF(urls); i++) {
+		_cleanup_str_ struct str text = STR_NULL;
+		_cleanup_loading_ struct loading loading;
+
+		ROW("%s", urls[i]);
+		str_addf(&text, "[server]\nlisten = 0.0.0.0:8787\n[upstream.fireworks]\nurl = %s\n",
+			urls[i]);
+		load_text(&loading, str_text(&text));
+		check_says(&loading, "FILE:4", "andiron itself");
+	}
+}
+
 /* LoadCredential=NAME_api_key:... for the upstream of that name, whatever its mode. */
 static void a_key_comes_from_systemd(void)
 {
@@ -744,6 +868,72 @@ static void a_key_comes_from_systemd(void)
 	CHECK(strstr(str_text(&broken.said), "fireworks_api_key") != NULL);
 }
 
+/* ---- Who may come in */
+
+static const char token[] = "canarytoken0123456789";
+
+static void a_token_comes_from_a_file(void)
+{
+	_cleanup_free_ char *path = temp_file("token", "canarytoken0123456789\n", 22, 0600);
+	_cleanup_free_ char *open = temp_file("open", token, strlen(token), 0644);
+	_cleanup_free_ char *words = temp_file("words", "canary token\n", 13, 0600);
+	_cleanup_str_ struct str text = STR_NULL, rendered = STR_NULL;
+	_cleanup_loading_ struct loading without, with, readable, two;
+
+	load_fine(&without, "[server]\n");
+	CHECK(!without.config->client_token);
+	str_addf(&text, "[server]\nlisten = 0.0.0.0:1 [::]:1\nclient_token_file = %s\n", path);
+	if (load_fine(&with, str_text(&text))) {
+		CHECK_STR(with.config->client_token, token);
+		config_render(with.config, &rendered);
+		CHECK(!strstr(str_text(&rendered), "canary"));
+	}
+	str_clear(&text);
+	str_addf(&text, "[server]\nclient_token_file = %s\n", open);
+	load_text(&readable, str_text(&text));
+	check_says(&readable, "FILE:2", "chmod 600");
+	str_clear(&text);
+	str_addf(&text, "[server]\nclient_token_file = %s\n", words);
+	load_text(&two, str_text(&text));
+	check_says(&two, "FILE:2", "one word");
+	CHECK(!strstr(str_text(&two.said), "canary"));
+}
+
+static void unix_sockets_have_modes_and_users(void)
+{
+	static const struct {
+		const char *text;
+		unsigned mode;
+	} rows[] = {
+		{"", 0600},
+		{"unix_mode = 0600\n", 0600},
+		{"unix_mode = 660\n", 0660},
+		{"unix_mode = 0777\n", 0777},
+		{"unix_mode = 0\n", 0},
+	};
+	_cleanup_loading_ struct loading nobody, some;
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		_cleanup_str_ struct str text = STR_NULL;
+		_cleanup_loading_ struct loading loading;
+
+		ROW("%s", rows[i].text);
+		str_addf(&text, "[server]\nlisten = unix:/run/a\n%s", rows[i].text);
+		if (load_fine(&loading, str_text(&text)))
+			CHECK_INT(loading.config->unix_mode, rows[i].mode);
+	}
+	if (load_fine(&nobody, "") && CHECK_INT(nobody.config->unix_user_count, 2)) {
+		CHECK_INT(nobody.config->unix_users[0], geteuid());
+		CHECK_INT(nobody.config->unix_users[1], 0);
+	}
+	if (load_fine(&some, "[server]\nunix_users = 4294967294  root 12\n") &&
+		CHECK_INT(some.config->unix_user_count, 3)) {
+		CHECK_INT(some.config->unix_users[0], 4294967294);
+		CHECK_INT(some.config->unix_users[1], 0);
+		CHECK_INT(some.config->unix_users[2], 12);
+	}
+}
+
 /* ---- Rendering */
 
 /* What is rendered loads again, without a word, to the same text. */
@@ -768,7 +958,10 @@ static void what_is_rendered_loads_again(void)
 	static const char *const texts[] = {
 		"",
 		"[server]\nlisten = 127.0.0.1:1 [::1]:2\nworkers = 3\nmax_body = 1025\n"
-		"max_header = 1.5KiB\nidle_timeout = 1500ms\nallow_hosts = a b  c\n",
+		"max_header = 1.5KiB\nidle_timeout = 1500ms\nallow_hosts = a b  c\n"
+		"allow_origins = https://a.example http://[::1]:3000\n",
+		"[server]\nlisten = unix:/run/a 127.0.0.1:1\nunix_mode = 0660\n"
+		"unix_users = root 1000\n",
 		"[log]\nevents = /var/log/andiron.jsonl\nformat = text\nlevel = debug\n",
 		"[upstream.one]\nurl = https://one.example:8443/\nprofile = mine\n"
 		"[upstream.fireworks]\n[profile.mine]\nhold_body = 0\n",
@@ -858,6 +1051,10 @@ TEST_MAIN(TEST(works_without_a_file), TEST(an_empty_file_is_none),
 	TEST(a_file_that_cannot_be_read), TEST(takes_lists_of_statuses),
 	TEST(a_key_comes_from_a_file), TEST(a_key_file_that_others_can_read_is_an_error),
 	TEST(a_key_comes_from_the_environment), TEST(a_key_of_the_environment_is_judged_too),
-	TEST(a_key_comes_from_systemd), TEST(what_is_rendered_loads_again),
-	TEST(a_long_value_is_rendered_to_load_again), TEST(renders_every_key),
-	TEST(lives_as_long_as_its_last_reference))
+	TEST(a_key_comes_from_systemd), TEST(a_key_comes_from_the_caller),
+	TEST(a_services_environment_is_no_place_for_a_key),
+	TEST(a_key_in_its_files_place_is_not_repeated), TEST(an_upstream_is_not_andiron_itself),
+	TEST(a_wildcard_listens_on_every_address), TEST(a_key_comes_from_systemd),
+	TEST(a_token_comes_from_a_file), TEST(unix_sockets_have_modes_and_users),
+	TEST(what_is_rendered_loads_again), TEST(a_long_value_is_rendered_to_load_again),
+	TEST(renders_every_key), TEST(lives_as_long_as_its_last_reference))

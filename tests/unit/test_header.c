@@ -240,6 +240,25 @@ static void knows_a_traceparent(void)
 	}
 }
 
+static void knows_a_token(void)
+{
+	static const char *const good[] = {
+		"a", "Content-Type", "x-stainless-lang", "!#$%&'*+-.^_`|~0"};
+	static const char *const bad[] = {"", "a b", "a:", "a\r", "a\x7f", "\xc3\xa9", "(a)", "a\"",
+		"a/b", "[a]", "{", "a@b", "a\\", "<a>", "a,b", "a;", "a?", "a="};
+
+	for (size_t i = 0; i < COUNT_OF(good); i++) {
+		ROW("%s", good[i]);
+		CHECK(header_is_token(good[i], strlen(good[i])));
+	}
+	for (size_t i = 0; i < COUNT_OF(bad); i++) {
+		ROW("%s", bad[i]);
+		CHECK(!header_is_token(bad[i], strlen(bad[i])));
+	}
+	CHECK(header_is_token("a b", 1));
+	CHECK(!header_is_token("a\0b", 3));
+}
+
 TEST_MAIN(TEST(knows_the_fields_of_one_connection), TEST(finds_a_token_in_a_list),
 	TEST(reads_how_long_to_wait), TEST(huge_waits_stay_long), TEST(knows_an_event_stream),
-	TEST(knows_a_traceparent))
+	TEST(knows_a_traceparent), TEST(knows_a_token))

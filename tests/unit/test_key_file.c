@@ -11,7 +11,7 @@ typedef char *read_function(const char *path, struct str *ret_error);
 static void check_key(read_function *read_key, const char *path, const char *want)
 {
 	_cleanup_str_ struct str error = STR_NULL;
-	_cleanup_free_ char *got = read_key(path, &error);
+	_cleanup_secret_ char *got = read_key(path, &error);
 
 	CHECK_STR(got, want);
 	CHECK_STR(str_text(&error), "");
@@ -21,7 +21,7 @@ static void check_key(read_function *read_key, const char *path, const char *wan
 static void check_refused(read_function *read_key, const char *path, const char *word)
 {
 	_cleanup_str_ struct str error = STR_NULL;
-	_cleanup_free_ char *got = read_key(path, &error);
+	_cleanup_secret_ char *got = read_key(path, &error);
 
 	CHECK_STR(got, NULL);
 	CHECK(strstr(str_text(&error), path) != NULL);
@@ -100,7 +100,8 @@ static void parses_a_key(void)
 	};
 
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {
-		_cleanup_free_ char *exact = xmalloc(rows[i].len), *got = NULL;
+		_cleanup_free_ char *exact = xmalloc(rows[i].len);
+		_cleanup_secret_ char *got = NULL;
 
 		ROW("row %zu", i);
 		memcpy(exact, rows[i].text, rows[i].len);
@@ -125,7 +126,8 @@ static void a_long_line_is_whole_or_refused(void)
 
 	for (size_t i = 0; i < COUNT_OF(lengths); i++) {
 		_cleanup_str_ struct str error = STR_NULL;
-		_cleanup_free_ char *path = NULL, *got = NULL;
+		_cleanup_free_ char *path = NULL;
+		_cleanup_secret_ char *got = NULL;
 
 		ROW("%zu bytes", lengths[i]);
 		memset(text, 'k', lengths[i]);
@@ -183,12 +185,39 @@ static void it_must_be_a_regular_file(void)
 	ROW("a directory");
 	CHECK_INT(mkdir(directory, 0700), 0);
 	check_refused(key_file_read, directory, "regular");
+	check_refused(key_file_read_credential, directory, "regular");
 	ROW("a FIFO that nobody writes to");
 	CHECK_INT(mkfifo(fifo, 0600), 0);
 	check_refused(key_file_read, fifo, "regular");
+	check_refused(key_file_read_credential, fifo, "regular");
+	ROW("a device");
+	check_refused(key_file_read, "/dev/null", "regular");
 	ROW("a link to nothing");
 	CHECK_INT(symlink("nothing", dangling), 0);
 	check_refused(key_file_read, dangling, "No such file");
+}
+
+static void a_large_file_is_none(void)
+{
+	_cleanup_free_ char *text = xcalloc(1, 5000), *path = NULL;
+
+	memset(text, ' ', 5000);
+	memcpy(text, key, strlen(key));
+	path = temp_file("large", text, 5000, 0600);
+	check_refused(key_file_read, path, "larger than 4096");
+	check_refused(key_file_read_credential, path, "larger than 4096");
+}
+
+/* Who owns a file can put another key into it. Only root can give a file away. */
+static void it_must_be_ones_own(void)
+{
+	_cleanup_free_ char *path = temp_file("key", key, strlen(key), 0600);
+
+	check_key(key_file_read, path, key);
+	if (chown(path, 12345, 12345) != 0)
+		return;
+	check_refused(key_file_read, path, "chown");
+	check_refused(key_file_read_credential, path, "12345");
 }
 
 static void a_link_is_judged_by_what_it_names(void)
@@ -206,4 +235,5 @@ static void a_link_is_judged_by_what_it_names(void)
 TEST_MAIN(TEST(reads_one_line), TEST(parses_a_key), TEST(a_nul_is_not_printable),
 	TEST(a_long_line_is_whole_or_refused), TEST(others_must_not_read_it),
 	TEST(a_credentials_mode_is_not_judged), TEST(it_must_be_a_regular_file),
+	TEST(a_large_file_is_none), TEST(it_must_be_ones_own),
 	TEST(a_link_is_judged_by_what_it_names))

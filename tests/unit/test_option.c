@@ -270,6 +270,8 @@ static void defaults_are_the_contracts(void)
 		{SECTION_SERVER, "send_timeout", "2m"},
 		{SECTION_SERVER, "drain_timeout", "30s"},
 		{SECTION_SERVER, "allow_hosts", ""},
+		{SECTION_SERVER, "unix_mode", "0600"},
+		{SECTION_SERVER, "unix_users", ""},
 		{SECTION_SERVER, "allow_origins", ""},
 		{SECTION_SERVER, "client_token_file", ""},
 		{SECTION_LOG, "events", "stderr"},

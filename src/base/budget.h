@@ -1,0 +1,16 @@
+#pragma once
+
+/* What all workers share of something limited: memory, connections. */
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct budget {
+	int64_t limit; /* < 0: none */
+	_Atomic int64_t used;
+};
+
+/* Takes so much, or nothing at all. */
+bool budget_take(struct budget *budget, int64_t amount);
+void budget_give(struct budget *budget, int64_t amount);
