@@ -1,5 +1,5 @@
 # A thin face over meson and scripts/. `make run` and `make test` install what is missing.
-.PHONY: run test build install bench lint format clean
+.PHONY: run test build install bench fuzz corpora differential slow lint format clean
 
 run: build
 	@scripts/run $(ARGS)
@@ -19,12 +19,31 @@ bench: build
 	@scripts/install build test
 	/usr/bin/python3 tests/bench/bench.py
 
+# FUZZ_SECONDS=30 for each target.
+fuzz:
+	@scripts/install build fuzz
+	@scripts/fuzz
+
+# Raw requests; FOLDERS of files, or the project's own table.
+corpora: build
+	ANDIRON=build/andiron /usr/bin/python3 tests/corpora/run $(FOLDERS)
+
+# The same bytes to HAProxy and nginx.
+differential: build
+	@scripts/install proxies
+	ANDIRON=build/andiron /usr/bin/python3 tests/corpora/differential $(FOLDERS)
+
+# Thousands of slow clients; ARGS as tests/slow/run has them.
+slow: build
+	@scripts/install slow
+	ANDIRON=build/andiron /usr/bin/python3 tests/slow/run $(ARGS)
+
 lint:
 	@scripts/install build test
 	@scripts/lint
 
 format:
-	clang-format -i src/*.c src/*/*.[ch] tests/unit/*.[ch] tests/sim/*.[ch]
+	clang-format -i src/*.c src/*/*.[ch] tests/unit/*.[ch] tests/sim/*.[ch] tests/fuzz/*.[ch] tests/bench/*.c
 
 clean:
 	rm -rf build build-*

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -333,6 +334,17 @@ static size_t count_workers(const struct config *config)
 	return cores < 1 ? 1 : cores > MAX_AUTO_WORKERS ? MAX_AUTO_WORKERS : (size_t)cores;
 }
 
+/* As many descriptors as the machine allows: two for each request, and what listens. */
+static void raise_descriptor_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) == 0) {
+		limit.rlim_cur = limit.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &limit);
+	}
+}
+
 static void start_workers(struct daemon *daemon)
 {
 	const struct server_options *options = &daemon->config->server;
@@ -347,6 +359,7 @@ static void start_workers(struct daemon *daemon)
 		.done_fd = daemon->done_fd,
 	};
 
+	raise_descriptor_limit();
 	daemon->memory.limit = options->max_memory; /* OPTION_SPECIAL: none */
 	daemon->connections.limit = options->max_connections;
 	daemon->worker_count = count_workers(daemon->config);

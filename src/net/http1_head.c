@@ -81,6 +81,8 @@ bool http1_head_parse_request_line(
 	target_len = visible_span(target);
 	if (target_len == 0 || target[target_len] != ' ')
 		return http1_head_refuse(ret_fault, 400, "a request line without a target");
+	if (memchr(target, '#', target_len)) /* where the path ends is then anyone's guess */
+		return http1_head_refuse(ret_fault, 400, "a target with a fragment");
 	version = target + target_len + 1;
 	minor = minor_version(version, strlen(version));
 	if (minor < -1)

@@ -14,7 +14,8 @@
 
 enum {
 	SWEEP_MS = 500,
-	LINGER_MS = 2000, /* what was refused early stays readable while the rest comes in */
+	IDLE_ENOUGH_MS = 5000, /* to make room for another connection */
+	LINGER_MS = 2000,      /* what was refused early stays readable while the rest comes in */
 };
 
 struct accepted {
@@ -126,7 +127,6 @@ static void turn_away(struct accepted *accepted)
 		"\"code\":\"connection_limit_reached\"}}";
 	int fd = bufferevent_getfd(accepted->bev);
 
-	guard_shut(accepted->guard);
 	(void)!send(fd, answer, sizeof(answer) - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
 	shutdown(fd, SHUT_WR);
 }
@@ -250,7 +250,8 @@ static void accepted_on_input(
 
 	if (!info->n_added || fd < 0)
 		return;
-	accepted->last_activity = clock_mono();
+	if (!accepted->beyond_limit) /* else it would stay as long as it sends */
+		accepted->last_activity = clock_mono();
 	if ((size_t)fd >= accepted->list->by_fd_size || accepted->list->by_fd[fd] != accepted)
 		remember_fd(accepted);
 	/* A refused upload goes on coming until the connection is closed: nobody wants it. */
@@ -268,6 +269,27 @@ static void check_soon(struct accepted *accepted)
 		TAILQ_INSERT_TAIL(&list->checks, accepted, check_entry);
 	accepted->to_check = true;
 	timer_start(list->check, 0);
+}
+
+/* Silent ones must not keep others out: a newcomer beyond the limit takes the place of the one that
+ * has been idle longest, if any has been so for a while. False: there is none. */
+static bool take_idle_place(const struct accepted *newcomer)
+{
+	struct accepted *idlest = NULL, *accepted;
+
+	TAILQ_FOREACH(accepted, &newcomer->list->head, entry)
+	{
+		bool idle = !accepted->exchanges && !accepted->beyond_limit &&
+			    accepted != newcomer && !is_reading(accepted);
+
+		if (idle && (!idlest || accepted->last_activity < idlest->last_activity))
+			idlest = accepted;
+	}
+	if (!idlest || clock_mono() - idlest->last_activity < IDLE_ENOUGH_MS)
+		return false;
+	idlest->beyond_limit = true; /* its place in the budget is the newcomer's now */
+	hang_up(idlest);
+	return true;
 }
 
 struct bufferevent *accepted_new_bufferevent(struct event_base *base, void *arg)
@@ -289,8 +311,12 @@ struct bufferevent *accepted_new_bufferevent(struct event_base *base, void *arg)
 	TAILQ_INSERT_TAIL(&list->head, accepted, entry);
 	if (list->count++ == 0)
 		timer_start(list->sweep, SWEEP_MS);
-	if (list->options.connections && !budget_take(list->options.connections, 1)) {
+	if (list->options.connections && !budget_take(list->options.connections, 1) &&
+		!take_idle_place(accepted)) {
 		accepted->beyond_limit = true;
+		/* Its first bytes may be read before the next turn. */
+		if (accepted->guard)
+			guard_shut(accepted->guard);
 		check_soon(accepted); /* here the descriptor is not known */
 	}
 	return accepted->bev;

@@ -52,6 +52,7 @@ static bool check_access(const struct received *from, const char *authority,
 	access = access_decide(&asked, &rules);
 	if (access == ACCESS_ALLOWED)
 		return true;
+	refusal->close = access == ACCESS_HOST_INVALID; /* two readers may see two requests */
 	return refusal_set(refusal, access_status(access),
 		access == ACCESS_HOST_INVALID ? ERROR_HTTP_REQUEST_ERROR
 					      : ERROR_HTTP_REQUEST_DENIED,

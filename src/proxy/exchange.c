@@ -139,7 +139,7 @@ static void drop_created(struct created *created)
 		evbuffer_free(created->nothing);
 	fields_fini(&created->fields);
 	free(created->target);
-	*created = (struct created){NULL};
+	*created = (struct created){.conflict = NULL};
 }
 
 static void finish(struct exchange *exchange)

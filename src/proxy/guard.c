@@ -101,6 +101,8 @@ static void tell_evhttp(struct guard *guard, const char *method, int minor, bool
 
 static void refuse(struct guard *guard, int status, enum error error, const char *why)
 {
+	const struct http1_head *head = guard->request.head;
+
 	guard->state = GUARD_REFUSED;
 	guard->request.status = status;
 	guard->request.error = error;
@@ -108,7 +110,7 @@ static void refuse(struct guard *guard, int status, enum error error, const char
 	guard->request.fields = &http1_head(guard->reader)->fields;
 	give_back(guard);
 	evbuffer_drain(guard->hold, evbuffer_get_length(guard->hold));
-	tell_evhttp(guard, "GET", 1, true);
+	tell_evhttp(guard, head && str_same(head->method, "HEAD") ? "HEAD" : "GET", 1, true);
 }
 
 static void pass(struct guard *guard)
@@ -172,7 +174,7 @@ static bool check_expect(struct guard *guard, const struct http1_head *head)
 
 	if (!expect || head->minor == 0)
 		return true;
-	if (!str_same_nocase(expect, "100-continue")) {
+	if (!str_same_nocase(expect, "100-continue") || fields_count(&head->fields, "Expect") > 1) {
 		refuse(guard, 417, ERROR_HTTP_REQUEST_ERROR, "Expect can only be 100-continue");
 		return false;
 	}
@@ -207,9 +209,9 @@ static bool take_head(struct guard *guard)
 	return true;
 }
 
-static void add_to_body(void *body, const void *bytes, size_t len)
+static void add_bytes(void *buffer, const void *bytes, size_t len)
 {
-	evbuffer_add(body, bytes, len);
+	evbuffer_add(buffer, bytes, len);
 }
 
 /* More of the body has come; false if it is too much. It is copied: chains taken from the socket's
@@ -218,7 +220,7 @@ static bool take_body(struct guard *guard)
 {
 	size_t len;
 
-	buffer_each(guard->piece, add_to_body, guard->body);
+	buffer_each(guard->piece, add_bytes, guard->body);
 	evbuffer_drain(guard->piece, evbuffer_get_length(guard->piece));
 	len = evbuffer_get_length(guard->body);
 	guard->last_progress = clock_mono();
@@ -317,15 +319,27 @@ static void guard_on_timer(void *arg)
 
 /* ---- The connection's events. */
 
+/* Into `hold`. What waits behind a request is copied: chains taken from the socket's buffer are a
+ * kilobyte each, and would be kept so, however few bytes a client sends at a time. */
+static void take_input(struct guard *guard, struct evbuffer *input)
+{
+	guard->busy = true;
+	if (guard->state == GUARD_PASSED) {
+		buffer_each(input, add_bytes, guard->hold);
+		evbuffer_drain(input, evbuffer_get_length(input));
+	} else {
+		evbuffer_add_buffer(guard->hold, input);
+	}
+	guard->busy = false;
+}
+
 bool guard_on_input(struct guard *guard)
 {
 	struct evbuffer *input = bufferevent_get_input(guard->bev);
 
 	if (guard->busy)
 		return true;
-	guard->busy = true;
-	evbuffer_add_buffer(guard->hold, input);
-	guard->busy = false;
+	take_input(guard, input);
 	if (guard->state == GUARD_REFUSED)
 		evbuffer_drain(guard->hold, evbuffer_get_length(guard->hold));
 	if (guard->state == GUARD_PASSED)
@@ -368,7 +382,7 @@ void guard_next(struct guard *guard)
 	if (guard->state != GUARD_PASSED)
 		return;
 	give_back(guard);
-	guard->request = (struct received){NULL};
+	guard->request = (struct received){.head = NULL};
 	guard->state = GUARD_IDLE;
 	http1_begin(guard->reader, false);
 	guard->in_read = true; /* evhttp goes on reading by itself after an answer */

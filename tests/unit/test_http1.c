@@ -122,7 +122,7 @@ enum class {
 	EXTENSION, /* of a chunk: may be followed by a value or by another one */
 	VALUE,
 	QUOTED,
-	VISIBLE,
+	VISIBLE, /* of a target: no fragment */
 };
 
 /* The byte at @ is to be judged. */
@@ -167,7 +167,7 @@ static bool may_stand(enum class class, int c)
 	case QUOTED:
 		return value && c != '"';
 	case VISIBLE:
-		return c > ' ' && c < 0x7f;
+		return c > ' ' && c < 0x7f && c != '#';
 	}
 	return false;
 }

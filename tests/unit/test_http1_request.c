@@ -10,6 +10,7 @@
 #define CONTROL    "wrong 400: a control byte"
 #define METHOD     "wrong 400: a request line without a method"
 #define TARGET     "wrong 400: a request line without a target"
+#define FRAGMENT   "wrong 400: a target with a fragment"
 #define VERSION    "wrong 400: a request line without a version"
 #define VERSION_5  "wrong 505: a version other than HTTP/1.0 and 1.1"
 #define NAME       "wrong 400: a field name that is no token"
@@ -53,6 +54,9 @@ static const struct row requests[] = {
 	{"G\xc9T / HTTP/1.1\r\n\r\n", METHOD},
 	{"/ HTTP/1.1\r\n\r\n", METHOD},
 	{"GET  / HTTP/1.1\r\n\r\n", TARGET},
+	{"GET /#a HTTP/1.1\r\n\r\n", FRAGMENT},
+	{"GET /?a#b HTTP/1.1\r\n\r\n", FRAGMENT},
+	{"GET http://a#b/ HTTP/1.1\r\n\r\n", FRAGMENT},
 	{"GET /\t HTTP/1.1\r\n\r\n", TARGET},
 	{"GET /\xc3\xa9 HTTP/1.1\r\n\r\n", TARGET},
 	{"GET /\r\n\r\n", TARGET},
