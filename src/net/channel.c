@@ -36,10 +36,27 @@ struct channel {
 	const struct channel_user *user;
 	void *arg;
 	uint64_t bytes_sent, bytes_received;
+	uint64_t records; /* bytes that TLS had written when we last heard of it */
+	int write_errno;  /* of a failed write; 0: none */
 };
 
 static void channel_on_output(
 	struct evbuffer *output, const struct evbuffer_cb_info *info, void *arg);
+
+/* Under TLS, all its records. */
+static uint64_t records_written(const struct channel *channel)
+{
+	return channel->ssl ? BIO_number_written(SSL_get_wbio(channel->ssl)) : 0;
+}
+
+/* libevent tells of a failed SSL_write() before it tells of those that went well in the same turn:
+ * OpenSSL knows whether a byte has gone out. */
+static void note_unheard_bytes(struct channel *channel)
+{
+	if (records_written(channel) > channel->records)
+		channel->bytes_sent++;
+	channel->records = records_written(channel);
+}
 
 static void channel_free(struct channel *channel)
 {
@@ -89,6 +106,7 @@ static void channel_on_output(
 
 	(void)output;
 	channel->bytes_sent += info->n_deleted;
+	channel->records = records_written(channel);
 	if (info->n_deleted && channel->user)
 		channel->user->on_sent(channel->arg);
 }
@@ -137,7 +155,7 @@ static unsigned long take_tls_code(const struct channel *channel)
 		return 0;
 	do
 		code = bufferevent_get_openssl_error(channel->bev);
-	while (code && ERR_GET_LIB(code) == ERR_LIB_NONE);
+	while (code && ERR_GET_LIB(code) <= ERR_LIB_NONE);
 	ERR_clear_error();
 	return code;
 }
@@ -150,6 +168,7 @@ static void channel_on_event(struct bufferevent *bev, short what, void *arg)
 	(void)bev;
 	if (what & BEV_EVENT_CONNECTED) {
 		channel->state = CHANNEL_BUSY;
+		channel->records = records_written(channel);
 		channel->user->on_ready(channel->arg);
 		return;
 	}
@@ -159,10 +178,18 @@ static void channel_on_event(struct bufferevent *bev, short what, void *arg)
 		return;
 	}
 	if (what & BEV_EVENT_WRITING) {
+		/* An answer may still be read. Else the reading ends next, and looks orderly: the
+		 * write has taken the socket's error. */
+		channel->write_errno = end.error_number;
 		if (!channel->ssl)
-			return; /* an answer may still be read; else the reading ends next */
-		if (SSL_is_init_finished(channel->ssl))
+			return;
+		if (SSL_is_init_finished(channel->ssl)) {
+			note_unheard_bytes(channel);
 			rescue_input(channel);
+		}
+	} else if (channel->write_errno) {
+		end.orderly = false;
+		end.error_number = channel->write_errno;
 	}
 	if (end.orderly || end.tls_code)
 		end.error_number = 0; /* what stands in errno is older */

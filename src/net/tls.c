@@ -131,10 +131,14 @@ const char *tls_code_text(unsigned long code)
 {
 	static _Thread_local char text[128];
 	int alert = tls_alert_of(code);
+	const char *words;
 
 	if (!alert)
 		return code ? ERR_reason_error_string(code) : NULL;
-	snprintf(text, sizeof(text), "alert %d: %s", alert, SSL_alert_desc_string_long(alert));
+	words = SSL_alert_desc_string_long(alert); /* knows those of TLS 1.2 */
+	if (str_same(words, "unknown"))
+		words = ERR_reason_error_string(code);
+	snprintf(text, sizeof(text), "alert %d: %s", alert, words ? words : "");
 	return text;
 }
 

@@ -492,6 +492,8 @@ static void native_on_end(void *arg, const struct channel_end *how)
 		fail_handshake(native, how);
 		return;
 	}
+	native->transport.facts.bytes_sent =
+		channel_bytes_sent(native->channel) - native->sent_before;
 	native->paused = false; /* nothing more can come: what is here is all */
 	read_input(native);
 	if (native->state == NATIVE_OVER)

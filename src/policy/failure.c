@@ -86,6 +86,7 @@ enum error error_of_connect_errno(int error_number)
 		return ERROR_CONNECTION_REFUSED;
 	case ETIMEDOUT:
 		return ERROR_CONNECTION_TIMEOUT;
+	case EINVAL: /* of a blackhole route */
 	case ENETUNREACH:
 	case EHOSTUNREACH:
 	case EADDRNOTAVAIL:

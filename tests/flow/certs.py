@@ -2,6 +2,7 @@
 
     authority()            the directory's files as attributes, made at the first call
     .ca                    what the daemon trusts (ca_file)
+    .self_signed           right names, no authority at all
     .server                certificate and key for localhost, upstream.test, api.test,
                            api.localhost, 127.0.0.1, ::1
     .wrong_name            the same authority, another name
@@ -31,6 +32,7 @@ class Authority:
         self.wrong_name = self._leaf("wrong_name", "ca", "DNS:elsewhere.test")
         self.expired = self._leaf("expired", "ca", NAMES, days=-1)
         self.unknown_ca = self._leaf("unknown_ca", "other", NAMES)
+        self.self_signed = self._self_signed("self_signed", NAMES)
 
     def path(self, name):
         return os.path.join(self.folder, name)
@@ -58,6 +60,14 @@ class Authority:
         self._openssl("x509", "-req", "-in", name + ".csr", "-CA", issuer + ".pem",
                       "-CAkey", issuer + ".key", "-CAcreateserial", "-days", str(days),
                       "-extfile", name + ".ext", "-out", name + ".crt")
+        return self._with_key(name)
+
+    def _self_signed(self, name, alt_names):
+        self._openssl("req", "-x509", "-key", "server.key", "-days", "2", "-out", name + ".crt",
+                      "-subj", f"/CN={name}", "-addext", f"subjectAltName={alt_names}")
+        return self._with_key(name)
+
+    def _with_key(self, name):
         with open(self.path(name + ".pem"), "w") as both:
             for part in (name + ".crt", "server.key"):
                 with open(self.path(part)) as source:
