@@ -275,10 +275,10 @@ static void check_soon(struct accepted *accepted)
  * has been idle longest, if any has been so for a while. False: there is none. */
 static bool take_idle_place(const struct accepted *newcomer)
 {
-	struct accepted *idlest = NULL, *accepted;
+	struct accepted *idlest = NULL;
 
-	TAILQ_FOREACH(accepted, &newcomer->list->head, entry)
-	{
+	for (struct accepted *accepted = TAILQ_FIRST(&newcomer->list->head); accepted;
+		accepted = TAILQ_NEXT(accepted, entry)) {
 		bool idle = !accepted->exchanges && !accepted->beyond_limit &&
 			    accepted != newcomer && !is_reading(accepted);
 
