@@ -58,7 +58,8 @@ void timer_start(struct timer *timer, msec_t delay_ms)
 {
 	msec_t delay = delay_ms > 0 ? delay_ms : 0;
 
-	timer->due = clock_mono() + delay;
+	/* The clock's millisecond has begun some time ago: without one more it would be early. */
+	timer->due = clock_mono() + delay + (delay > 0);
 	add(timer, delay);
 }
 

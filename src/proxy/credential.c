@@ -48,7 +48,8 @@ void credential_apply(struct fields *fields, const struct upstream_config *upstr
 		replace(fields, upstream->api_key);
 		break;
 	case KEY_OF_ENVIRONMENT:
-		if (!client_has_own_key(fields))
+		if (!is_first ||
+			!client_has_own_key(fields)) /* it is for the first upstream only */
 			replace(fields, upstream->api_key);
 		break;
 	case KEY_OF_CLIENT:

@@ -13,6 +13,8 @@
 #include "policy/retry.h"
 #include "proxy/attempt.h"
 #include "proxy/client.h"
+#include "proxy/created.h"
+#include "proxy/exchange_state.h"
 #include "proxy/message.h"
 #include "proxy/own_fields.h"
 #include "proxy/patience.h"
@@ -21,38 +23,6 @@
 #include "proxy/reply.h"
 #include "proxy/request.h"
 #include "proxy/server.h"
-
-#define EXCHANGE_STATES(X)                                                                         \
-	X(ADMITTING, "judged: who asks, where it goes, with which limits")                         \
-	X(TRYING, "one attempt is running; nothing sent to the client")                            \
-	X(BACKING_OFF, "between attempts; the timer runs")                                         \
-	X(RELAYING, "past the commit point: the upstream's answer flows")                          \
-	X(BREAKING, "the answer cannot be finished; its broken end is on its way")                 \
-	X(ANSWERING, "andiron's own answer is on its way")                                         \
-	X(ENDED, "answered or abandoned; waits for the reaper")
-
-/*   ADMITTING --> TRYING --> RELAYING --> BREAKING --> ENDED --> (the reaper frees)
- *       |         ^    |                                ^
- *       |         |    +--> BACKING_OFF                 |   from any state: the client left,
- *       |         +-------------+                       |   or has it all
- *       +----> ANSWERING (from any of the first three) -+
- *
- * A client that was kept patient has a head already: then BREAKING stands for ANSWERING. */
-enum exchange_state {
-#define STATE_ENUM(id, text) EXCHANGE_##id,
-	EXCHANGE_STATES(STATE_ENUM)
-#undef STATE_ENUM
-};
-
-/* A create met a 409 that an earlier attempt of its own may have caused: what that one made is read
- * in its place (CONTRACT, create_with_id). */
-struct created {
-	struct attempt *conflict; /* with the 409; NULL: it has not come to that */
-	struct answer *answer;    /* the 409 */
-	char *target;
-	struct fields fields;
-	struct evbuffer *nothing; /* the body of a GET */
-};
 
 struct exchange {
 	TAILQ_ENTRY(exchange) entry;
@@ -80,41 +50,11 @@ static const struct attempt_handler attempt_handler;
 
 static void exchange_try(struct exchange *exchange);
 
-static bool may_follow(enum exchange_state now, enum exchange_state next)
-{
-	static const bool allowed[][EXCHANGE_ENDED + 1] = {
-		[EXCHANGE_ADMITTING] = {[EXCHANGE_TRYING] = true,
-			[EXCHANGE_ANSWERING] = true,
-			[EXCHANGE_ENDED] = true},
-		[EXCHANGE_TRYING] = {[EXCHANGE_TRYING] = true,
-			[EXCHANGE_BACKING_OFF] = true,
-			[EXCHANGE_RELAYING] = true,
-			[EXCHANGE_BREAKING] = true,
-			[EXCHANGE_ANSWERING] = true,
-			[EXCHANGE_ENDED] = true},
-		[EXCHANGE_BACKING_OFF] = {[EXCHANGE_TRYING] = true,
-			[EXCHANGE_BREAKING] = true,
-			[EXCHANGE_ANSWERING] = true,
-			[EXCHANGE_ENDED] = true},
-		[EXCHANGE_RELAYING] = {[EXCHANGE_BREAKING] = true, [EXCHANGE_ENDED] = true},
-		[EXCHANGE_BREAKING] = {[EXCHANGE_ENDED] = true},
-		[EXCHANGE_ANSWERING] = {[EXCHANGE_ENDED] = true},
-		[EXCHANGE_ENDED] = {false},
-	};
-
-	return allowed[now][next];
-}
-
 static void enter(struct exchange *exchange, enum exchange_state next)
 {
-	static const char *const names[] = {
-#define STATE_NAME(id, text) #id,
-		EXCHANGE_STATES(STATE_NAME)
-#undef STATE_NAME
-	};
-
-	assert(may_follow(exchange->state, next));
-	log_debug("%s: %s -> %s", exchange->request.id, names[exchange->state], names[next]);
+	assert(exchange_state_may_follow(exchange->state, next));
+	log_debug("%s: %s -> %s", exchange->request.id, exchange_state_name(exchange->state),
+		exchange_state_name(next));
 	exchange->state = next;
 }
 
@@ -132,23 +72,13 @@ static void drop_attempt(struct exchange *exchange)
 	attempt_cancel(attempt);
 }
 
-static void drop_created(struct created *created)
-{
-	attempt_cancel(created->conflict);
-	if (created->nothing)
-		evbuffer_free(created->nothing);
-	fields_fini(&created->fields);
-	free(created->target);
-	*created = (struct created){.conflict = NULL};
-}
-
 static void finish(struct exchange *exchange)
 {
 	enter(exchange, EXCHANGE_ENDED);
 	timer_stop(exchange->timer);
 	patience_stop(&exchange->patience);
 	drop_attempt(exchange);
-	drop_created(&exchange->created);
+	created_fini(&exchange->created);
 	record_log_request(&exchange->record);
 	server_on_exchange_ended(exchange->server, exchange);
 }
@@ -414,21 +344,12 @@ static bool may_have_created(const struct exchange *exchange, const struct answe
 /* Asks for what was created; false if that has no name. */
 static bool read_created(struct exchange *exchange, struct answer *conflict)
 {
-	struct created *created = &exchange->created;
-	struct transport_request asked = {
-		.method = "GET", .fields = &created->fields, .max_idle_ms = MSEC_NEVER};
+	struct transport_request asked;
 
-	created->target = request_created_target(&exchange->request, &created->fields);
-	if (!created->target)
+	if (!created_begin(
+		    &exchange->created, &exchange->request, exchange->attempt, conflict, &asked))
 		return false;
-	created->nothing = evbuffer_new();
-	if (!created->nothing)
-		abort();
-	created->conflict = exchange->attempt;
-	created->answer = conflict;
-	exchange->attempt = NULL;
-	asked.target = created->target;
-	asked.body = created->nothing;
+	exchange->attempt = NULL; /* now owned by created */
 	start_attempt(exchange, &asked);
 	return true;
 }
