@@ -36,8 +36,9 @@ static struct config *load(const void *text, size_t len)
 /* Reading what a key names could go on for ever (/dev/zero) or wait (a pipe). */
 static bool names_a_file(const uint8_t *data, size_t size)
 {
-	return data && size > 0 && (memmem(data, size, "_file", 5) || memmem(data, size, "/dev", 4) ||
-				   memmem(data, size, "/proc", 5));
+	return data && size > 0 &&
+	       (memmem(data, size, "_file", 5) || memmem(data, size, "/dev", 4) ||
+		       memmem(data, size, "/proc", 5));
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
