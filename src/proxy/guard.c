@@ -4,6 +4,7 @@
 #include <event2/bufferevent.h>
 #include <event2/event.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "base/budget.h"
@@ -265,8 +266,20 @@ static void check_peer(struct guard *guard)
 	guard->peer_known = true;
 }
 
+/* Some clients end a body with an empty line too many (RFC 9112, 2.2): no request begins with it.
+ */
+static bool is_empty_line(const struct guard *guard)
+{
+	char bytes[3];
+
+	return evbuffer_copyout(guard->hold, bytes, sizeof(bytes)) == 2 &&
+	       memcmp(bytes, "\r\n", 2) == 0;
+}
+
 static void judge(struct guard *guard)
 {
+	if (guard->state == GUARD_IDLE && is_empty_line(guard))
+		evbuffer_drain(guard->hold, 2);
 	if (guard->state == GUARD_IDLE && evbuffer_get_length(guard->hold) > 0) {
 		guard->state = GUARD_HEAD;
 		timer_start(guard->timer, guard->options.timeout_ms);

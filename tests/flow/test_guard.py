@@ -380,6 +380,14 @@ class Connections(GuardTest):
             client.send(CHUNKED + chunk(CHAT) + b"0\r\n\r\n")
             self.assertEqual(client.read_head().body, CHAT)
 
+    def test_an_empty_line_behind_a_request_begins_none(self):
+        self.start(header_timeout="100ms")
+        client = self.connect()
+        self.assert_status(client.request("POST", COMPLETIONS, [], CHAT), 200)
+        client.send(b"\r\n")
+        time.sleep(0.3)                 # longer than the head of a request may take
+        self.assert_status(client.request("POST", COMPLETIONS, [], CHAT), 200)
+
     def test_what_follows_a_refusal_is_not_read(self):
         self.start()
         for bad in (GET + b"A : 1\r\n\r\n", CHUNKED + b"x\r\n", POST + b"Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
