@@ -248,12 +248,6 @@ void channel_release(struct channel *channel)
 	pool_release(channel->pool, &channel->waiting);
 }
 
-void channel_set_user(struct channel *channel, const struct channel_user *user, void *arg)
-{
-	channel->user = user;
-	channel->arg = arg;
-}
-
 bool channel_is_ready(const struct channel *channel)
 {
 	return channel->state == CHANNEL_BUSY;

@@ -43,8 +43,6 @@ void channel_release(struct channel *channel);
 /* Lets it go from anywhere: no callback follows, it closes in the next turn of the loop. */
 void channel_doom(struct channel *channel);
 
-/* Whom its events go to from now on. */
-void channel_set_user(struct channel *channel, const struct channel_user *user, void *arg);
 bool channel_is_ready(const struct channel *channel);
 const struct address *channel_address(const struct channel *channel);
 struct evbuffer *channel_input(const struct channel *channel);

@@ -13,8 +13,7 @@
 
 enum { ATTEMPT_DELAY_MS = 250 }; /* RFC 8305, 5: Connection Attempt Delay */
 
-struct
-try {
+struct trial {
 	struct dial *dial;
 	struct address address;
 	int fd;              /* -1: not begun, or over */
@@ -28,23 +27,23 @@ struct dial {
 	void *arg;
 	struct timer *timer; /* the next address, or the end */
 	size_t begun, count;
-	struct try tries[];
+	struct trial trials[];
 };
 
-static void close_try(struct try *try)
+static void close_trial(struct trial *trial)
 {
-	if (try->event)
-		event_free(try->event); /* before its descriptor: the number may be used anew */
-	if (try->fd >= 0)
-		close(try->fd);
-	try->event = NULL;
-	try->fd = -1;
+	if (trial->event)
+		event_free(trial->event); /* before its descriptor: the number may be used anew */
+	if (trial->fd >= 0)
+		close(trial->fd);
+	trial->event = NULL;
+	trial->fd = -1;
 }
 
 void dial_cancel(struct dial *dial)
 {
 	for (size_t i = 0; i < dial->begun; i++)
-		close_try(&dial->tries[i]);
+		close_trial(&dial->trials[i]);
 	timer_free(dial->timer);
 	free(dial);
 }
@@ -52,7 +51,7 @@ void dial_cancel(struct dial *dial)
 static bool is_pending(const struct dial *dial)
 {
 	for (size_t i = 0; i < dial->begun; i++) {
-		if (dial->tries[i].fd >= 0)
+		if (dial->trials[i].fd >= 0)
 			return true;
 	}
 	return false;
@@ -60,27 +59,27 @@ static bool is_pending(const struct dial *dial)
 
 /* The failure that tells most: a machine without IPv6 has no route to any such address, which
  * says nothing about the upstream. */
-static const struct try *telling(const struct dial *dial)
+static const struct trial *telling(const struct dial *dial)
 {
-	const struct try *found = &dial->tries[0];
+	const struct trial *found = &dial->trials[0];
 
 	for (size_t i = 1; i < dial->count; i++) {
-		enum error error = error_of_connect_errno(dial->tries[i].error_number);
+		enum error error = error_of_connect_errno(dial->trials[i].error_number);
 
 		if (error != ERROR_DESTINATION_IP_UNROUTABLE ||
 			error_of_connect_errno(found->error_number) == error)
-			found = &dial->tries[i];
+			found = &dial->trials[i];
 	}
 	return found;
 }
 
-static void describe(const struct dial *dial, const struct try *told, struct failure *ret)
+static void describe(const struct dial *dial, const struct trial *told, struct failure *ret)
 {
 	char detail[sizeof(ret->detail)], text[ADDRESS_TEXT_SIZE];
 	int len = snprintf(detail, sizeof(detail), "%s", strerror(told->error_number));
 
 	for (size_t i = 0; i < dial->count && len < (int)sizeof(detail); i++) {
-		const struct try *other = &dial->tries[i];
+		const struct trial *other = &dial->trials[i];
 
 		if (other == told)
 			continue;
@@ -93,7 +92,7 @@ static void describe(const struct dial *dial, const struct try *told, struct fai
 
 static void fail(struct dial *dial)
 {
-	const struct try *told = telling(dial);
+	const struct trial *told = telling(dial);
 	const struct dial_handler *handler = dial->handler;
 	void *arg = dial->arg;
 	struct address address = told->address;
@@ -104,54 +103,54 @@ static void fail(struct dial *dial)
 	handler->on_failure(arg, &failure, &address);
 }
 
-static void succeed(struct dial *dial, struct try *try)
+static void succeed(struct dial *dial, struct trial *trial)
 {
 	const struct dial_handler *handler = dial->handler;
 	void *arg = dial->arg;
-	struct address address = try->address;
-	int fd = try->fd;
+	struct address address = trial->address;
+	int fd = trial->fd;
 
-	event_free(try->event);
-	try->event = NULL;
-	try->fd = -1; /* the callee's now */
+	event_free(trial->event);
+	trial->event = NULL;
+	trial->fd = -1; /* the callee's now */
 	dial_cancel(dial);
 	handler->on_connected(arg, fd, &address);
 }
 
 static void dial_on_event(evutil_socket_t fd, short what, void *arg)
 {
-	struct try *try = arg;
-	struct dial *dial = try->dial;
-	socklen_t len = sizeof(try->error_number);
+	struct trial *trial = arg;
+	struct dial *dial = trial->dial;
+	socklen_t len = sizeof(trial->error_number);
 
 	(void)what;
-	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &try->error_number, &len) != 0)
-		try->error_number = errno;
-	if (!try->error_number) {
-		succeed(dial, try);
+	if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &trial->error_number, &len) != 0)
+		trial->error_number = errno;
+	if (!trial->error_number) {
+		succeed(dial, trial);
 		return;
 	}
-	close_try(try);
+	close_trial(trial);
 	if (dial->begun < dial->count || !is_pending(dial))
 		timer_start(dial->timer, 0);
 }
 
 /* False if it failed at once: an unreachable network does. */
-static bool begin_try(struct try *try)
+static bool begin_trial(struct trial *trial)
 {
-	int family = try->address.any.sa_family;
+	int family = trial->address.any.sa_family;
 
-	try->fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-	if (try->fd >= 0)
-		socket_set_upstream_options(try->fd);
-	if (try->fd < 0 || (connect(try->fd, &try->address.any, try->address.len) != 0 &&
-				   errno != EINPROGRESS)) {
-		try->error_number = errno;
-		close_try(try);
+	trial->fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	if (trial->fd >= 0)
+		socket_set_upstream_options(trial->fd);
+	if (trial->fd < 0 || (connect(trial->fd, &trial->address.any, trial->address.len) != 0 &&
+				     errno != EINPROGRESS)) {
+		trial->error_number = errno;
+		close_trial(trial);
 		return false;
 	}
-	try->event = event_new(try->dial->base, try->fd, EV_WRITE, dial_on_event, try);
-	if (!try->event || event_add(try->event, NULL) != 0)
+	trial->event = event_new(trial->dial->base, trial->fd, EV_WRITE, dial_on_event, trial);
+	if (!trial->event || event_add(trial->event, NULL) != 0)
 		abort();
 	return true;
 }
@@ -162,10 +161,10 @@ static void dial_on_timer(void *arg)
 	struct dial *dial = arg;
 
 	while (dial->begun < dial->count) {
-		struct try *try = &dial->tries[dial->begun++];
+		struct trial *trial = &dial->trials[dial->begun++];
 
-		dial->handler->on_try(dial->arg, &try->address);
-		if (begin_try(try))
+		dial->handler->on_try(dial->arg, &trial->address);
+		if (begin_trial(trial))
 			break;
 	}
 	if (dial->begun < dial->count)
@@ -187,16 +186,16 @@ static void interleave(struct dial *dial, const struct address *addresses)
 			other++;
 		bool take_same = other == dial->count || (i % 2 == 0 && same < dial->count);
 
-		dial->tries[i].address = addresses[take_same ? same++ : other++];
-		dial->tries[i].dial = dial;
-		dial->tries[i].fd = -1;
+		dial->trials[i].address = addresses[take_same ? same++ : other++];
+		dial->trials[i].dial = dial;
+		dial->trials[i].fd = -1;
 	}
 }
 
 struct dial *dial_start(struct event_base *base, const struct address *addresses, size_t count,
 	const struct dial_handler *handler, void *arg)
 {
-	struct dial *dial = xcalloc(1, sizeof(*dial) + count * sizeof(dial->tries[0]));
+	struct dial *dial = xcalloc(1, sizeof(*dial) + count * sizeof(dial->trials[0]));
 
 	dial->base = base;
 	dial->handler = handler;

@@ -5,7 +5,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
-#include "net/http1_head.h"
+#include "policy/header.h"
 
 static void field_fini(struct field *field)
 {
@@ -90,7 +90,7 @@ bool fields_are_sendable(const struct fields *fields)
 {
 	for (size_t i = 0; i < fields->count; i++) {
 		const struct field *field = &fields->list[i];
-		size_t name_len = http1_head_token_span(field->name);
+		size_t name_len = header_token_span(field->name);
 
 		if (name_len == 0 || field->name[name_len] ||
 			http1_head_has_control(field->value, strlen(field->value)))

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/str.h"
+#include "policy/header.h"
 
 static int hex_digit(char c)
 {
@@ -14,7 +15,7 @@ static int hex_digit(char c)
 
 static bool skip_token(const char **cursor)
 {
-	size_t len = http1_head_token_span(*cursor);
+	size_t len = header_token_span(*cursor);
 
 	*cursor += len;
 	return len > 0;

@@ -35,20 +35,6 @@ bool http1_head_has_control(const char *bytes, size_t len)
 	return false;
 }
 
-static bool is_token_char(char c)
-{
-	return ascii_is_alpha(c) || ascii_is_digit(c) || (c && strchr("!#$%&'*+-.^_`|~", c));
-}
-
-size_t http1_head_token_span(const char *text)
-{
-	size_t len = 0;
-
-	while (is_token_char(text[len]))
-		len++;
-	return len;
-}
-
 static size_t visible_span(const char *text)
 {
 	size_t len = 0;
@@ -71,7 +57,7 @@ static int minor_version(const char *text, size_t len)
 bool http1_head_parse_request_line(
 	const char *line, struct http1_head *ret, struct http1_fault *ret_fault)
 {
-	size_t method = http1_head_token_span(line);
+	size_t method = header_token_span(line);
 	const char *target = line + method + 1, *version;
 	size_t target_len;
 	int minor;
@@ -133,7 +119,7 @@ bool http1_head_cut_field(enum http1_side side, char *line, const char **ret_nam
 
 	while (side == HTTP1_RESPONSE && end > line && is_blank(end[-1]))
 		end--;
-	if (end == line || http1_head_token_span(line) != (size_t)(end - line))
+	if (end == line || header_token_span(line) != (size_t)(end - line))
 		return http1_head_refuse(ret_fault, 400, "a field name that is no token");
 	*end = '\0';
 	while (value_len > 0 && is_blank(value[value_len - 1]))

@@ -18,8 +18,6 @@ bool http1_head_refuse(struct http1_fault *ret_fault, int status, const char *wh
 
 /* Any control byte but HTAB, which no line may hold. */
 bool http1_head_has_control(const char *bytes, size_t len);
-/* How many bytes of a token `text` begins with (RFC 9110, 5.6.2). */
-size_t http1_head_token_span(const char *text);
 
 /* `ret->minor`, `method` and `target` (RFC 9112, 3). */
 bool http1_head_parse_request_line(

@@ -52,6 +52,7 @@ struct native {
 	struct dial *dial;
 	struct channel *channel;
 	struct http1_reader *reader;
+	struct evbuffer *piece; /* of the body, on its way to the handler */
 	enum phase phase;
 	msec_t phase_began;
 	uint64_t sent_before, received_before; /* the channel's counts when the request began */
@@ -66,6 +67,8 @@ static void native_free(struct native *native)
 {
 	timer_free(native->timer);
 	http1_free(native->reader);
+	if (native->piece)
+		evbuffer_free(native->piece);
 	free(native);
 }
 
@@ -193,6 +196,9 @@ static void begin_exchange(struct native *native)
 	native->state = NATIVE_EXCHANGING;
 	native->reader = http1_new(HTTP1_RESPONSE, &limits);
 	http1_begin(native->reader, str_same(native->request.method, "HEAD"));
+	native->piece = evbuffer_new();
+	if (!native->piece)
+		abort();
 	native->sent_before = channel_bytes_sent(native->channel);
 	native->received_before = channel_bytes_received(native->channel);
 	progress(native, PHASE_WRITE);
@@ -399,12 +405,9 @@ static void take_end(struct native *native)
 /* One step of the reader; false if it has taken all that there is. */
 static bool read_step(struct native *native)
 {
-	struct evbuffer *piece = evbuffer_new();
-	enum http1_event event;
+	enum http1_event event =
+		http1_feed(native->reader, channel_input(native->channel), native->piece);
 
-	if (!piece)
-		abort();
-	event = http1_feed(native->reader, channel_input(native->channel), piece);
 	if (event == HTTP1_HEAD)
 		take_head(native);
 	else if (event == HTTP1_END)
@@ -412,8 +415,8 @@ static bool read_step(struct native *native)
 	else if (event == HTTP1_WRONG)
 		fail_protocol(native, http1_error(native->reader));
 	else if (event == HTTP1_BODY && native->handler)
-		native->handler->on_body(native->arg, piece);
-	evbuffer_free(piece);
+		native->handler->on_body(native->arg, native->piece);
+	evbuffer_drain(native->piece, evbuffer_get_length(native->piece));
 	return event != HTTP1_MORE;
 }
 

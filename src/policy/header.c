@@ -31,11 +31,24 @@ bool header_list_has(const char *list, const char *token)
 	return false;
 }
 
+static bool is_token_char(char c)
+{
+	return ascii_is_alpha(c) || ascii_is_digit(c) || (c && strchr("!#$%&'*+-.^_`|~", c));
+}
+
+size_t header_token_span(const char *text)
+{
+	size_t len = 0;
+
+	while (is_token_char(text[len]))
+		len++;
+	return len;
+}
+
 bool header_is_token(const char *text, size_t len)
 {
 	for (size_t i = 0; i < len; i++) {
-		if (!ascii_is_alpha(text[i]) && !ascii_is_digit(text[i]) &&
-			(text[i] == '\0' || !strchr("!#$%&'*+-.^_`|~", text[i])))
+		if (!is_token_char(text[i]))
 			return false;
 	}
 	return len > 0;

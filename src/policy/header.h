@@ -25,6 +25,8 @@ int64_t header_retry_after_ms(
 
 /* Is this a token, such as a field's name is (RFC 9110, 5.6.2)? */
 bool header_is_token(const char *text, size_t len);
+/* How many bytes of a token a text begins with. */
+size_t header_token_span(const char *text);
 
 /* Is this a `traceparent` to be passed on (W3C Trace Context, 3.2): version 00, no id all zero? */
 bool header_is_traceparent(const char *value);
