@@ -1,5 +1,5 @@
 # A thin face over meson and scripts/. `make run` and `make test` install what is missing.
-.PHONY: run test build install bench fuzz corpora differential slow lint format clean
+.PHONY: run test build install bench overload fuzz corpora differential slow lint format clean
 
 run: build
 	@scripts/run $(ARGS)
@@ -18,6 +18,11 @@ install: build
 bench: build
 	@scripts/install build test
 	/usr/bin/python3 tests/bench/bench.py
+
+# Who gets how much of an upstream that throttles; ARGS as tests/sim/overload/overload.c has them.
+overload:
+	@scripts/install build
+	@scripts/overload $(ARGS)
 
 # FUZZ_SECONDS=30 for each target.
 fuzz:
@@ -43,7 +48,7 @@ lint:
 	@scripts/lint
 
 format:
-	clang-format -i src/*.c src/*/*.[ch] tests/unit/*.[ch] tests/sim/*.[ch] tests/fuzz/*.[ch] tests/bench/*.c
+	clang-format -i src/*.c src/*/*.[ch] tests/unit/*.[ch] tests/sim/*.[ch] tests/sim/overload/*.[ch] tests/fuzz/*.[ch] tests/bench/*.c
 
 clean:
 	rm -rf build build-*

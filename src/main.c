@@ -2,7 +2,7 @@
  * andiron: a local reverse proxy that holds up the fire.
  *
  * The program in call order. A layer includes its own folder or a lower one:
- * app > proxy > net > config > policy > base.
+ * app > admin > proxy > net > config > policy > base.
  *
  *   main
  *     cli_main                    app/cli        command line -> a command
@@ -11,6 +11,7 @@
  *       daemon_run                app/daemon     listeners, TLS contexts, event log, signals
  *         worker_start            app/worker     one thread, one event loop each
  *           server_new            proxy/server   evhttp, pools, exchanges of that loop
+ *         admin_new               admin/admin    health, metrics and status, on the main loop
  *
  * A request's walk:
  *

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <event2/event.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,15 +13,18 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "admin/admin.h"
 #include "app/worker.h"
 #include "base/address.h"
 #include "base/budget.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "base/writer.h"
 #include "net/listen.h"
 #include "net/timer.h"
 #include "net/tls.h"
+#include "proxy/upstream.h"
 
 enum {
 	MAX_AUTO_WORKERS = 8,
@@ -35,8 +39,13 @@ struct daemon {
 	SSL_CTX **tls;
 	struct listener listeners[WORKER_MAX_LISTENERS];
 	size_t listener_count;
+	struct listener admin_listener; /* fd -1: there is none */
+	struct admin *admin;
 	struct budget memory, connections; /* shared by the workers */
+	struct upstream **upstreams;       /* likewise */
+	struct event **alarms;             /* of those */
 	struct worker **workers;
+	struct metrics **metrics; /* one for each worker */
 	size_t worker_count, workers_done;
 	struct event_base *base;
 	struct timer *drain_timer;
@@ -55,19 +64,23 @@ static bool is_missing_family(int error)
 	return error == -EAFNOSUPPORT || error == -EADDRNOTAVAIL;
 }
 
-/* What can be done about it. */
-static const char *advice(int error)
+/* What is wrong, and what can be done about it. */
+static void render_fault(int error, const char *flag, struct str *out)
 {
+	str_add(out, strerror(-error));
 	if (error == -EADDRINUSE)
-		return "; another program, perhaps another andiron, has it: stop that one, or "
-		       "choose another address with --listen";
+		str_addf(out,
+			"; another program, perhaps another andiron, has it: stop that one, or "
+			"choose another address with %s",
+			flag);
 	if (error == -ENOTSOCK)
-		return "; this file is something else, and stays as it is: choose another path";
-	return "";
+		str_add(out, "; this file is something else, and stays as it is: choose another "
+			     "path");
 }
 
 static bool open_listener(struct daemon *daemon, const char *text)
 {
+	_cleanup_str_ struct str fault = STR_NULL;
 	struct address address;
 	size_t i = daemon->listener_count;
 	int error;
@@ -85,7 +98,8 @@ static bool open_listener(struct daemon *daemon, const char *text)
 		log_info("not listening on %s: this machine has no such address", text);
 		return true;
 	}
-	log_error("cannot listen on %s: %s%s", text, strerror(-error), advice(error));
+	render_fault(error, "--listen", &fault);
+	log_error("cannot listen on %s: %s", text, str_text(&fault));
 	return false;
 }
 
@@ -110,6 +124,36 @@ static void close_listeners(struct daemon *daemon)
 	for (size_t i = 0; i < daemon->listener_count; i++)
 		listen_close(&daemon->listeners[i]);
 	daemon->listener_count = 0;
+}
+
+/* Of the default address only a warning: the proxy is what was asked for. */
+static bool open_admin_listener(struct daemon *daemon)
+{
+	const char *text = daemon->config->server.admin;
+	_cleanup_str_ struct str fault = STR_NULL;
+	struct address address;
+	int error = -EINVAL;
+
+	if (str_same(text, "off"))
+		return true;
+	if (address_parse(text, &address))
+		error = listen_open(&address, daemon->config->unix_mode, &daemon->admin_listener);
+	if (error == 0)
+		return true;
+	render_fault(error, "--admin", &fault);
+	if (daemon->config->admin_is_default)
+		log_warning("the admin listener is off: cannot listen on %s: %s", text,
+			str_text(&fault));
+	else
+		log_error("cannot listen on %s (admin): %s", text, str_text(&fault));
+	return daemon->config->admin_is_default;
+}
+
+static void close_admin_listener(struct daemon *daemon)
+{
+	if (daemon->admin_listener.fd >= 0)
+		listen_close(&daemon->admin_listener);
+	daemon->admin_listener.fd = -1;
 }
 
 static bool open_tls(struct daemon *daemon)
@@ -159,16 +203,28 @@ static const char *key_text(const struct upstream_config *upstream)
 	return "the client's own (set FIREWORKS_API_KEY or api_key_file to use one from here)";
 }
 
-static void render_listeners(const struct daemon *daemon, struct str *out)
+static void render_listener(const struct listener *listener, struct str *out)
 {
 	char text[ADDRESS_TEXT_SIZE];
 
-	for (size_t i = 0; i < daemon->listener_count; i++) {
-		const struct address *address = &daemon->listeners[i].address;
+	address_render(&listener->address, text, sizeof(text));
+	str_addf(out, " %s%s", address_is_unix(&listener->address) ? "" : "http://", text);
+}
 
-		address_render(address, text, sizeof(text));
-		str_addf(out, " %s%s", address_is_unix(address) ? "" : "http://", text);
-	}
+static void render_listeners(const struct daemon *daemon, struct str *out)
+{
+	for (size_t i = 0; i < daemon->listener_count; i++)
+		render_listener(&daemon->listeners[i], out);
+}
+
+static void say_admin(const struct daemon *daemon)
+{
+	_cleanup_str_ struct str text = STR_NULL;
+
+	if (daemon->admin_listener.fd < 0)
+		return;
+	render_listener(&daemon->admin_listener, &text);
+	log_info("admin on%s", str_text(&text));
 }
 
 /* What an SDK on this machine would use; NULL: there are only Unix sockets. */
@@ -235,6 +291,7 @@ static void say_hello(struct daemon *daemon, void (*on_listening)(unsigned port)
 	if (on_listening)
 		on_listening(address ? address_port(address) : 0);
 	log_info("listening on%s", str_text(&listeners));
+	say_admin(daemon);
 	log_info("forwarding to %s", first->options.url);
 	log_info("key: %s", key_text(first));
 	say_base_url(address, daemon->listeners[0].address.local.sun_path);
@@ -345,12 +402,75 @@ static void raise_descriptor_limit(void)
 	}
 }
 
+static void daemon_on_alarm(evutil_socket_t fd, short what, void *arg)
+{
+	(void)fd;
+	(void)what;
+	upstream_on_time(arg);
+}
+
+static void open_upstreams(struct daemon *daemon)
+{
+	const struct config *config = daemon->config;
+
+	daemon->upstreams = xcalloc(config->upstream_count, sizeof(struct upstream *));
+	daemon->alarms = xcalloc(config->upstream_count, sizeof(struct event *));
+	for (size_t i = 0; i < config->upstream_count; i++) {
+		daemon->upstreams[i] = upstream_new(&config->upstreams[i], daemon->log);
+		daemon->alarms[i] = event_new(daemon->base, upstream_fd(daemon->upstreams[i]),
+			EV_READ | EV_PERSIST, daemon_on_alarm, daemon->upstreams[i]);
+		event_add(daemon->alarms[i], NULL);
+	}
+}
+
+static void close_upstreams(struct daemon *daemon)
+{
+	for (size_t i = 0; i < daemon->config->upstream_count; i++) {
+		event_free(daemon->alarms[i]);
+		upstream_free(daemon->upstreams[i]);
+	}
+	free(daemon->alarms);
+	free(daemon->upstreams);
+}
+
+static bool daemon_is_draining(void *arg)
+{
+	const struct daemon *daemon = arg;
+
+	return daemon->draining;
+}
+
+/* Stays until the process ends, so that /readyz tells of the drain. */
+static void start_admin(struct daemon *daemon)
+{
+	const struct listener *listener = &daemon->admin_listener;
+	struct admin_setup setup = {
+		.base = daemon->base,
+		.config = daemon->config,
+		.upstreams = daemon->upstreams,
+		.upstream_count = daemon->config->upstream_count,
+		.metrics = daemon->metrics,
+		.worker_count = daemon->worker_count,
+		.log = daemon->log,
+		.memory = &daemon->memory,
+		.connections = &daemon->connections,
+		.beyond_loopback = !address_is_loopback(&listener->address),
+		.is_draining = daemon_is_draining,
+		.arg = daemon,
+	};
+	int fd = listener->fd < 0 ? -1 : fcntl(listener->fd, F_DUPFD_CLOEXEC, 0);
+
+	if (fd >= 0)
+		daemon->admin = admin_new(&setup, fd);
+}
+
 static void start_workers(struct daemon *daemon)
 {
 	const struct server_options *options = &daemon->config->server;
 	struct worker_setup setup = {
 		.memory = &daemon->memory,
 		.connections = &daemon->connections,
+		.upstreams = daemon->upstreams,
 		.config = daemon->config,
 		.tls = daemon->tls,
 		.log = daemon->log,
@@ -364,7 +484,9 @@ static void start_workers(struct daemon *daemon)
 	daemon->connections.limit = options->max_connections;
 	daemon->worker_count = count_workers(daemon->config);
 	daemon->workers = xcalloc(daemon->worker_count, sizeof(struct worker *));
+	daemon->metrics = xcalloc(daemon->worker_count, sizeof(struct metrics *));
 	for (size_t i = 0; i < daemon->worker_count; i++) {
+		daemon->metrics[i] = setup.metrics = metrics_new();
 		setup.index = (int)i;
 		daemon->workers[i] = worker_start(&setup);
 	}
@@ -420,10 +542,17 @@ static void run(struct daemon *daemon, void (*on_listening)(unsigned port))
 	daemon->drain_timer = timer_new(daemon->base, daemon_on_drain_timer, daemon);
 	say_hello(daemon, on_listening);
 	log_set_writer(daemon->stderr_writer);
+	open_upstreams(daemon);
 	start_workers(daemon);
+	start_admin(daemon);
 	run_loop(daemon);
 	join_workers(daemon);
+	close_upstreams(daemon);
 	timer_free(daemon->drain_timer);
+	admin_free(daemon->admin);
+	for (size_t i = 0; i < daemon->worker_count; i++)
+		metrics_free(daemon->metrics[i]);
+	free(daemon->metrics);
 	event_base_free(daemon->base);
 	close(daemon->done_fd);
 }
@@ -434,6 +563,7 @@ static void fini(struct daemon *daemon)
 	event_log_free(daemon->log);
 	writer_free(daemon->stderr_writer, FLUSH_MS);
 	close_listeners(daemon);
+	close_admin_listener(daemon);
 	for (size_t i = 0; daemon->tls && i < daemon->config->upstream_count; i++)
 		SSL_CTX_free(daemon->tls[i]);
 	free(daemon->tls);
@@ -443,7 +573,7 @@ static void fini(struct daemon *daemon)
 
 int daemon_run(struct config *config, void (*on_listening)(unsigned port))
 {
-	struct daemon daemon = {.config = config_ref(config)};
+	struct daemon daemon = {.config = config_ref(config), .admin_listener = {.fd = -1}};
 	int code = EX_OK;
 
 	signal(SIGPIPE, SIG_IGN);
@@ -453,7 +583,7 @@ int daemon_run(struct config *config, void (*on_listening)(unsigned port))
 		code = EX_CANTCREAT;
 	else if (!open_tls(&daemon))
 		code = EX_CONFIG;
-	else if (!open_listeners(&daemon))
+	else if (!open_listeners(&daemon) || !open_admin_listener(&daemon))
 		code = EX_UNAVAILABLE;
 	else
 		run(&daemon, on_listening);

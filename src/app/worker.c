@@ -55,9 +55,11 @@ static void *worker_run(void *arg)
 	struct server_setup setup = {
 		.config = worker->setup.config,
 		.tls = worker->setup.tls,
+		.metrics = worker->setup.metrics,
 		.log = worker->setup.log,
 		.memory = worker->setup.memory,
 		.connections = worker->setup.connections,
+		.upstreams = worker->setup.upstreams,
 		.worker = worker->setup.index,
 		.on_empty = worker_on_empty,
 		.arg = worker,

@@ -10,6 +10,8 @@
 #include "proxy/event_log.h"
 
 struct listener;
+struct metrics;
+struct upstream;
 struct worker;
 
 enum { WORKER_MAX_LISTENERS = 16 };
@@ -24,8 +26,10 @@ struct worker_setup {
 	int index;
 	struct config *config;
 	SSL_CTX *const *tls;
+	struct metrics *metrics; /* of this worker */
 	struct event_log *log;
 	struct budget *memory, *connections; /* of the whole process */
+	struct upstream *const *upstreams;
 	/* The worker has a duplicate of each when worker_start() returns. */
 	const struct listener *listeners;
 	size_t listener_count;

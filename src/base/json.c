@@ -50,6 +50,31 @@ void json_add_int(struct str *out, const char *key, int64_t value)
 	str_addf(out, "%lld", (long long)value);
 }
 
+void json_add_double(struct str *out, const char *key, double value)
+{
+	if (value < 0)
+		return;
+	add_key(out, key);
+	str_addf(out, "%.6g", value);
+}
+
+void json_begin_list(struct str *out, const char *key)
+{
+	add_key(out, key);
+	str_add_char(out, '[');
+}
+
+void json_begin_element(struct str *out)
+{
+	separate(out);
+	json_begin(out);
+}
+
+void json_end_list(struct str *out)
+{
+	str_add_char(out, ']');
+}
+
 void json_add_bool(struct str *out, const char *key, bool value)
 {
 	add_key(out, key);
@@ -60,23 +85,6 @@ void json_add_null(struct str *out, const char *key)
 {
 	add_key(out, key);
 	str_add(out, "null");
-}
-
-/* The length of the well-formed UTF-8 sequence at `p` (Unicode, table 3-7), or 0. */
-static size_t utf8_sequence(const unsigned char *p, size_t len)
-{
-	size_t need = p[0] < 0xc2 ? 0 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : p[0] < 0xf5 ? 4 : 0;
-
-	if (!need || need > len)
-		return 0;
-	if ((p[0] == 0xe0 && p[1] < 0xa0) || (p[0] == 0xed && p[1] > 0x9f) ||
-		(p[0] == 0xf0 && p[1] < 0x90) || (p[0] == 0xf4 && p[1] > 0x8f))
-		return 0;
-	for (size_t i = 1; i < need; i++) {
-		if ((p[i] & 0xc0) != 0x80)
-			return 0;
-	}
-	return need;
 }
 
 static void quote_ascii(struct str *out, unsigned char c)
@@ -235,8 +243,10 @@ static void on_escaped(struct json_peek *peek, char c)
 
 static void end_value(struct json_peek *peek)
 {
-	if (peek->target)
+	if (peek->target) {
 		peek->target->whole = true;
+		peek->target->end = peek->at + 1; /* its closing quote is at hand */
+	}
 	peek->target = NULL;
 }
 
@@ -264,7 +274,8 @@ static void begin_value(struct json_peek *peek, enum json_type type)
 	peek->target = peek->depth <= 2 && peek->depth > 0 ? find_value(peek) : NULL;
 	if (!peek->target)
 		return;
-	*peek->target = (struct json_value){.type = type};
+	*peek->target = (struct json_value){
+		.type = type, .seen = peek->target->seen + 1, .begin = peek->at};
 	peek->target_len = 0;
 }
 
@@ -299,7 +310,7 @@ static void on_token_byte(struct json_peek *peek, char c)
 		if (peek->depth > 0)
 			peek->depth--;
 		if (peek->depth == 0)
-			peek->failed = true; /* the object is whole: nothing behind it counts */
+			peek->ended = peek->failed = true; /* nothing behind it counts */
 		break;
 	case '"':
 		peek->in_string = true;
@@ -366,9 +377,16 @@ void json_peek_feed(struct json_peek *peek, const void *bytes, size_t len)
 
 	for (size_t i = 0; i < len && !peek->failed; i++) {
 		i += uninteresting(peek, p + i, len - i);
+		peek->at = peek->base + i;
 		if (i < len)
 			on_byte(peek, p[i]);
 	}
+	peek->base += len;
+}
+
+bool json_peek_is_whole(const struct json_peek *peek)
+{
+	return peek->ended;
 }
 
 const struct json_value *json_peek_value(const struct json_peek *peek, const char *key)

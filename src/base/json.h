@@ -19,6 +19,12 @@ void json_add_bool(struct str *out, const char *key, bool value);
 void json_add_null(struct str *out, const char *key);
 /* Opens the object `key`; json_end() closes it. */
 void json_begin_object(struct str *out, const char *key);
+void json_add_double(struct str *out, const char *key, double value);
+/* Opens the list `key`, whose elements are objects: each begins with json_begin_element() and ends
+ * with json_end(). */
+void json_begin_list(struct str *out, const char *key);
+void json_begin_element(struct str *out);
+void json_end_list(struct str *out);
 /* A quoted, escaped string; bytes that are no valid UTF-8 become U+FFFD. */
 void json_quote(struct str *out, const char *text, size_t len);
 
@@ -37,6 +43,8 @@ struct json_value {
 	enum json_type type; /* the last one seen, as most parsers have it */
 	bool whole;          /* its end has come */
 	bool cut;            /* longer than JSON_PEEK_MAX_VALUE - 1 bytes, or holds a NUL */
+	unsigned seen;       /* how many there were of this name */
+	size_t begin, end; /* of a whole string: where it stands in what was fed, with its quotes */
 	char text[JSON_PEEK_MAX_VALUE]; /* of a string, unescaped; of a literal, as it stands */
 };
 
@@ -49,6 +57,8 @@ struct json_peek {
 	/* the scanner's state */
 	int depth;
 	bool failed, in_string, escaped, is_key, in_literal;
+	bool ended;      /* the object has come to its end */
+	size_t base, at; /* what was fed before, and where the byte at hand stands */
 	unsigned unicode_digits, unicode, high_surrogate;
 	bool in_object[JSON_PEEK_MAX_DEPTH];
 	char key[2][JSON_PEEK_MAX_KEY];
@@ -64,6 +74,8 @@ const char *json_peek_string(const struct json_peek *peek, const char *key);
 /* Whether a wanted key is the literal `true`. */
 bool json_peek_true(const struct json_peek *peek, const char *key);
 const struct json_value *json_peek_value(const struct json_peek *peek, const char *key);
+/* Has the object come to its end? */
+bool json_peek_is_whole(const struct json_peek *peek);
 
 /* ---- Walk: single values of a JSON text that lies whole in memory; they are given as they stand
  * there. A text that is cut or no JSON yields none. */

@@ -38,6 +38,9 @@ void str_addv(struct str *str, const char *format, va_list args)
 char ascii_lower(char c);
 bool ascii_is_alpha(char c);
 bool ascii_is_digit(char c);
+/* The length of the well-formed UTF-8 sequence at `p` (Unicode, table 3-7) if it is of more than
+ * one byte, or 0. */
+size_t utf8_sequence(const unsigned char *p, size_t len);
 /* What a hexadecimal digit stands for; -1: it is none. */
 int ascii_hex_digit(char c);
 bool str_same(const char *a, const char *b);

@@ -31,6 +31,7 @@ static void config_free(struct config *config)
 	}
 	for (size_t i = 0; i < config->route_count; i++) {
 		option_fini_section(&option_tables[SECTION_ROUTE], &config->routes[i].options);
+		free(config->routes[i].fallback_model);
 		free(config->routes[i].name);
 	}
 	option_fini_section(&option_tables[SECTION_SERVER], &config->server);

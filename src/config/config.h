@@ -39,6 +39,8 @@ struct route_config {
 	char *name;
 	struct route_options options;
 	int profile, upstream; /* indices; profile -1: not chosen here */
+	char *fallback_model;  /* tried when the attempts are used up; NULL: none */
+	int fallback_upstream; /* -1: the same one */
 };
 
 struct config {
@@ -46,6 +48,7 @@ struct config {
 	char *file;     /* NULL: none was read */
 	struct server_options server;
 	bool listen_is_default; /* nobody wrote it down: a missing address family is no error */
+	bool admin_is_default;  /* likewise */
 	char *client_token;     /* a secret; NULL: none is needed */
 	unsigned unix_mode;
 	unsigned *unix_users; /* never none */

@@ -16,14 +16,21 @@ static const struct {
 	{"interactive", "total_timeout", "60s"},
 	{"interactive", "max_attempts", "3"},
 	{"interactive", "backoff_base", "500ms"},
+	{"interactive", "outage_wait", "15s"},
 	{"agentic", "first_byte_timeout", "10m"},
 	{"agentic", "idle_timeout", "5m"},
 	{"agentic", "total_timeout", "30m"},
 	{"agentic", "max_attempts", "5"},
+	{"agentic", "scale_up_wait", "10m"},
+	{"agentic", "outage_wait", "10m"},
+	{"agentic", "pool_timeout", "10m"},
 	{"large", "first_byte_timeout", "30m"},
 	{"large", "idle_timeout", "10m"},
 	{"large", "total_timeout", "30m"},
 	{"large", "max_attempts", "5"},
+	{"large", "scale_up_wait", "26m"},
+	{"large", "outage_wait", "10m"},
+	{"large", "pool_timeout", "10m"},
 	{"batch", "first_byte_timeout", "60s"},
 	{"batch", "idle_timeout", "60s"},
 	{"batch", "total_timeout", "60s"},
@@ -71,13 +78,14 @@ static const char *name_in_section(const struct option_table *table, const char 
 	return section[len] == '.' ? section + len + 1 : NULL;
 }
 
-static bool is_name(const char *name)
+bool load_is_name(const char *name, size_t len)
 {
-	for (const char *p = name; *p; p++) {
-		if (!ascii_is_alpha(*p) && !ascii_is_digit(*p) && *p != '_' && *p != '-')
+	for (size_t i = 0; i < len; i++) {
+		if (!ascii_is_alpha(name[i]) && !ascii_is_digit(name[i]) && name[i] != '_' &&
+			name[i] != '-')
 			return false;
 	}
-	return *name != '\0';
+	return len > 0;
 }
 
 static const struct option_table *table_of_section(const char *section, const char **ret_name)
@@ -105,7 +113,7 @@ static void check_entry_names(struct loader *loader, const struct ini_entry *ent
 			"there is no section [%s]; there are server, log, upstream.NAME, "
 			"profile.NAME and route.NAME",
 			entry->section);
-	} else if (table->named && !is_name(name)) {
+	} else if (table->named && !load_is_name(name, strlen(name))) {
 		load_errorf(loader, entry->place,
 			"\"%s\" is no name; it takes letters, digits, _ and -", name);
 	}
@@ -136,7 +144,7 @@ static void for_each_name(struct loader *loader, enum option_section section,
 		const struct ini_entry *entry = &loader->ini.entries[i];
 		const char *name = name_in_section(&option_tables[section], entry->section);
 
-		if (name && !entry->key && is_name(name))
+		if (name && !entry->key && load_is_name(name, strlen(name)))
 			add(loader, name);
 	}
 }
@@ -199,7 +207,8 @@ static void add_route(struct loader *loader, const char *name)
 
 	config->routes = xrealloc(config->routes, count * sizeof(*config->routes));
 	route = &config->routes[config->route_count++];
-	*route = (struct route_config){.name = xstrdup(name), .profile = -1};
+	*route = (struct route_config){
+		.name = xstrdup(name), .profile = -1, .fallback_upstream = -1};
 	option_init_section(table, &route->options);
 	apply(loader, table, name, &route->options);
 }

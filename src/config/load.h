@@ -31,6 +31,9 @@ void load_environment(struct loader *loader);
 const char *load_place(
 	const struct loader *loader, const char *kind, const char *name, const char *key);
 
+/* What a section may be named: letters, digits, _ and -. */
+bool load_is_name(const char *name, size_t len);
+
 /* What the table cannot check: addresses, URLs, keys, files, names that must exist. */
 void load_check_front(struct loader *loader); /* who may come in, and where; load_front.c */
 void load_check_log(struct loader *loader);

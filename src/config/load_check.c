@@ -84,6 +84,7 @@ void load_check_profile(struct loader *loader, struct profile_config *profile)
 	retry->backoff.cap_ms = options->backoff_cap;
 	retry->backoff.jitter = (enum jitter)options->jitter;
 	retry->retry_after_cap_ms = options->retry_after_cap;
+	retry->scale_up_wait_ms = options->scale_up_wait;
 	if (parse_statuses(options->retry_statuses, retry->statuses))
 		return;
 	load_errorf(loader, load_place(loader, "profile", profile->name, "retry_statuses"),
@@ -101,6 +102,59 @@ static int resolve(struct loader *loader, const char *place, const char *key, co
 	if (*name && index < 0)
 		load_errorf(loader, place, "%s: there is no %s named %s", key, key, name);
 	return index;
+}
+
+static bool has_control(const char *text)
+{
+	for (; *text; text++) {
+		if ((unsigned char)*text < ' ' || *text == '\x7f')
+			return true;
+	}
+	return false;
+}
+
+/* A key goes to its own upstream only, and the client's to the one that it was sent for. */
+static void check_fallback_key(
+	struct loader *loader, const char *place, const struct route_config *route)
+{
+	const struct upstream_config *to = &loader->config->upstreams[route->fallback_upstream];
+
+	/* a key file that cannot be read has been complained of */
+	if (route->fallback_upstream != route->upstream && to->key_source == KEY_OF_CLIENT &&
+		!*to->options.api_key_file)
+		load_errorf(loader, place,
+			"fallback: upstream %s needs an api_key_file (or a credential) of its own: "
+			"the client's key is not for it",
+			to->name);
+}
+
+/* MODEL or UPSTREAM:MODEL. Models have colons, too, but no name in front of the first one: a path
+ * such as accounts/A/models/M stands there. */
+static void check_fallback(struct loader *loader, struct route_config *route)
+{
+	const char *text = route->options.fallback;
+	const char *place = load_place(loader, "route", route->name, "fallback");
+	size_t len = strcspn(text, ":");
+	bool named = text[len] == ':' && load_is_name(text, len);
+	const char *model = named ? text + len + 1 : text;
+	_cleanup_free_ char *name = named ? xstrndup(text, len) : NULL;
+
+	if (!*text)
+		return;
+	if (has_control(text) || !*model || *model == ':') {
+		load_errorf(loader, place,
+			"fallback: there is no model in it; it takes MODEL or UPSTREAM:MODEL%s",
+			has_control(text) ? ", without control bytes" : "");
+		return;
+	}
+	route->fallback_model = xstrdup(model);
+	if (!named)
+		return;
+	route->fallback_upstream = config_find_upstream(loader->config, name);
+	if (route->fallback_upstream >= 0)
+		check_fallback_key(loader, place, route);
+	else
+		load_errorf(loader, place, "fallback: there is no upstream named %s", name);
 }
 
 void load_check_names(struct loader *loader)
@@ -123,5 +177,6 @@ void load_check_names(struct loader *loader)
 		route->profile =
 			resolve(loader, load_place(loader, "route", route->name, "profile"),
 				"profile", route->options.profile, config_find_profile);
+		check_fallback(loader, route);
 	}
 }

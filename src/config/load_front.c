@@ -76,6 +76,36 @@ static void check_listen(struct loader *loader)
 			"listen: there is no address to listen on");
 }
 
+static void check_not_admin(struct loader *loader, const char *place, const char *text)
+{
+	struct address admin, listen;
+
+	(void)place; /* of listen, which may well be right */
+	if (address_parse(loader->config->server.admin, &admin) && address_port(&admin) &&
+		address_parse(text, &listen) && address_same(&admin, &listen))
+		load_errorf(loader, place_of(loader, "admin"),
+			"admin: %s is in listen, too; it takes an address of its own, or off",
+			text);
+}
+
+/* Beyond loopback it needs no token: what it shows there is for anyone. */
+static void check_admin(struct loader *loader)
+{
+	const char *text = loader->config->server.admin;
+	struct address address;
+
+	loader->config->admin_is_default = !ini_find(&loader->ini, "server", "admin");
+	if (str_same(text, "off"))
+		return;
+	if (address_parse(text, &address) && !address_is_unix(&address))
+		for_each_element(loader, "listen", loader->config->server.listen, check_not_admin);
+	else
+		load_errorf(loader, place_of(loader, "admin"),
+			"admin: \"%s\" is no address; write it as 127.0.0.1:8788 or [::1]:8788, or "
+			"off",
+			text);
+}
+
 /* ---- Who. */
 
 static void check_origin(struct loader *loader, const char *place, const char *text)
@@ -147,6 +177,7 @@ static void check_unix_users(struct loader *loader)
 void load_check_front(struct loader *loader)
 {
 	check_listen(loader);
+	check_admin(loader);
 	for_each_element(
 		loader, "allow_origins", loader->config->server.allow_origins, check_origin);
 	read_token(loader);

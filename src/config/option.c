@@ -65,6 +65,8 @@ static const struct unit duration_units[] = {
 static const struct unit size_units[] = {
 	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"", 1}, {NULL, 0}};
 static const struct unit no_units[] = {{"", 1}, {NULL, 0}};
+enum { PERCENT_PARTS = 1000 }; /* of one percent: what a share is rounded to */
+static const struct unit percent_units[] = {{"%", PERCENT_PARTS}, {NULL, 0}};
 
 const struct config_option *option_find(const struct option_table *table, const char *key)
 {
@@ -111,9 +113,10 @@ msec_t duration_parse(const char *text)
 
 static const struct unit *units_of(const struct config_option *option)
 {
-	return option->type == OPTION_DURATION ? duration_units
-	       : option->type == OPTION_SIZE   ? size_units
-					       : no_units;
+	return option->type == OPTION_DURATION  ? duration_units
+	       : option->type == OPTION_SIZE    ? size_units
+	       : option->type == OPTION_PERCENT ? percent_units
+						: no_units;
 }
 
 static void render_quantity(int64_t value, const struct unit *units, struct str *out)
@@ -176,6 +179,35 @@ static bool set_quantity(
 	return false;
 }
 
+static bool set_percent(
+	const struct config_option *option, double *field, const char *text, struct str *ret_error)
+{
+	/* a bare 0 would leave open whether it is `off` or no share at all */
+	int64_t parts = strchr(text, '%') ? parse_quantity(text, percent_units) : -1;
+
+	if (find_word(option->words, text) >= 0) {
+		*field = OPTION_SPECIAL;
+		return true;
+	}
+	if (parts >= option->min * PERCENT_PARTS && parts <= option->max * PERCENT_PARTS) {
+		*field = (double)parts / (100 * PERCENT_PARTS);
+		return true;
+	}
+	if (parts < 0)
+		str_addf(ret_error, "\"%s\" is no share; write a number with %%, as 20%%", text);
+	else
+		str_addf(ret_error, "%s is out of range; it takes %" PRId64 "%% to %" PRId64 "%%",
+			text, option->min, option->max);
+	return false;
+}
+
+static void render_percent(double share, struct str *out)
+{
+	int64_t parts = (int64_t)(share * 100 * PERCENT_PARTS + 0.5);
+
+	str_addf(out, "%.10g%%", (double)parts / PERCENT_PARTS);
+}
+
 static bool set_word(const char *const *words, const char *text, int *ret, struct str *ret_error)
 {
 	int word = find_word(words, text);
@@ -199,6 +231,8 @@ static bool set_field(
 	case OPTION_DURATION:
 	case OPTION_SIZE:
 		return set_quantity(option, field, text, ret_error);
+	case OPTION_PERCENT:
+		return set_percent(option, field, text, ret_error);
 	case OPTION_WORD:
 		return set_word(option->words, text, field, ret_error);
 	case OPTION_BOOL:
@@ -289,6 +323,12 @@ void option_render(const struct config_option *option, const void *section, stru
 			str_add(out, option->words[0]);
 		else
 			render_quantity(*(const int64_t *)field, units_of(option), out);
+		break;
+	case OPTION_PERCENT:
+		if (*(const double *)field < 0)
+			str_add(out, option->words[0]);
+		else
+			render_percent(*(const double *)field, out);
 		break;
 	case OPTION_BOOL:
 		str_add(out, bool_words[*(const bool *)field]);

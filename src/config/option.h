@@ -15,6 +15,7 @@ enum option_type {
 	OPTION_COUNT,
 	OPTION_DURATION,
 	OPTION_SIZE,
+	OPTION_PERCENT,
 	OPTION_WORD,
 	OPTION_TEXT,
 	OPTION_LIST,
@@ -25,11 +26,12 @@ typedef bool option_bool_t;
 typedef int64_t option_count_t;
 typedef msec_t option_duration_t;
 typedef int64_t option_size_t;
+typedef double option_percent_t; /* the share: 0.2 of 20% */
 typedef int option_word_t;
 typedef char *option_text_t;
 typedef char *option_list_t;
 
-/* The value of an option whose one word is `off` or `auto`. */
+/* The value of an option whose one word is `off` or `auto`; of a PERCENT, too. */
 #define OPTION_SPECIAL ((int64_t)-1)
 
 struct config_option {
@@ -65,6 +67,7 @@ extern const struct option_table option_tables[SECTION_COUNT];
 #define TYPE_COUNT                   option_count_t
 #define TYPE_DURATION                option_duration_t
 #define TYPE_SIZE                    option_size_t
+#define TYPE_PERCENT                 option_percent_t
 #define TYPE_WORD                    option_word_t
 #define TYPE_TEXT                    option_text_t
 #define TYPE_LIST                    option_list_t

@@ -79,6 +79,8 @@ void channel_doom(struct channel *channel)
 {
 	if (channel->state == CHANNEL_WAITING)
 		pool_forget(channel->pool, &channel->waiting);
+	if (channel->state != CHANNEL_DOOMED)
+		pool_on_closed(channel->pool); /* when it is freed the pool may be gone */
 	channel->state = CHANNEL_DOOMED;
 	channel->user = NULL;
 	evbuffer_remove_cb(bufferevent_get_output(channel->bev), channel_on_output, channel);
@@ -94,7 +96,10 @@ void channel_doom(struct channel *channel)
 
 static void close_waiting(struct pooled *waiting)
 {
-	channel_free((struct channel *)waiting);
+	struct channel *channel = (struct channel *)waiting;
+
+	pool_on_closed(channel->pool);
+	channel_free(channel);
 }
 
 /* ---- Events of the bufferevent. */
@@ -221,6 +226,7 @@ struct channel *channel_new(struct pool *pool, int fd, const struct address *add
 	evbuffer_add_cb(bufferevent_get_input(channel->bev), channel_on_input, channel);
 	bufferevent_setcb(channel->bev, channel_on_read, NULL, channel_on_event, channel);
 	bufferevent_enable(channel->bev, EV_READ | EV_WRITE);
+	pool_on_opened(pool);
 	return channel;
 }
 

@@ -57,6 +57,8 @@ struct conn {
 
 static void conn_enter(struct conn *conn, enum conn_state next)
 {
+	if (next == CONN_DOOMED && conn->state != CONN_DOOMED)
+		pool_on_closed(conn->pool); /* when it is freed the pool may be gone */
 	conn->state = next;
 }
 
@@ -277,6 +279,7 @@ struct conn *conn_new(struct pool *pool, const struct address *address)
 	evbuffer_add_cb(bufferevent_get_output(conn->bev), conn_on_output, conn);
 	evbuffer_add_cb(bufferevent_get_input(conn->bev), conn_on_input, conn);
 	conn->undertaker = timer_new(base, conn_on_undertaker, conn);
+	pool_on_opened(pool);
 	return conn;
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/str.h"
+#include "net/http1_head.h"
 #include "policy/header.h"
 
 static void field_fini(struct field *field)

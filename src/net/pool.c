@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "base/metrics.h"
 #include "net/timer.h"
 
 /* Whatever the TTL says: not a look-up for each connection, and none that is never repeated. */
@@ -10,7 +11,7 @@ enum { MIN_FRESH_MS = 1000, MAX_FRESH_MS = 5 * 60 * 1000 };
 
 struct pool {
 	struct pool_options options;
-	char *host; /* the options' one */
+	char *name, *host; /* the options' ones */
 	struct tls_session session;
 	struct timer *sweep;
 	struct pooled *newest, *oldest; /* waiting connections */
@@ -19,11 +20,29 @@ struct pool {
 	msec_t answered, stale_at;
 };
 
+static void count(struct pool *pool, const char *state, int change)
+{
+	metrics_add(pool->options.metrics, METRIC_UPSTREAM_CONNECTIONS,
+		(const char *[]){pool->name, state}, change);
+}
+
+void pool_on_opened(struct pool *pool)
+{
+	count(pool, "busy", 1);
+}
+
+void pool_on_closed(struct pool *pool)
+{
+	count(pool, "busy", -1);
+}
+
 static void unlink_pooled(struct pool *pool, struct pooled *pooled)
 {
 	*(pooled->newer ? &pooled->newer->older : &pool->newest) = pooled->older;
 	*(pooled->older ? &pooled->older->newer : &pool->oldest) = pooled->newer;
 	pooled->newer = pooled->older = NULL;
+	count(pool, "idle", -1);
+	count(pool, "busy", 1);
 }
 
 static void close_oldest(struct pool *pool)
@@ -56,6 +75,7 @@ struct pool *pool_new(const struct pool_options *options)
 
 	pool->options = *options;
 	pool->options.host = pool->host = xstrdup(options->host);
+	pool->options.name = pool->name = xstrdup(options->name);
 	pool->sweep = timer_new(options->base, pool_on_sweep, pool);
 	return pool;
 }
@@ -70,6 +90,7 @@ void pool_free(struct pool *pool)
 		close_oldest(pool);
 	timer_free(pool->sweep);
 	tls_session_fini(&pool->session);
+	free(pool->name);
 	free(pool->host);
 	free(pool);
 }
@@ -139,6 +160,8 @@ struct pooled *pool_acquire(struct pool *pool, msec_t max_idle_ms)
 
 void pool_release(struct pool *pool, struct pooled *pooled)
 {
+	count(pool, "busy", -1);
+	count(pool, "idle", 1);
 	pooled->since = clock_mono();
 	pooled->older = pool->newest;
 	*(pool->newest ? &pool->newest->newer : &pool->oldest) = pooled;

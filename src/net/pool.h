@@ -11,6 +11,7 @@
 #include "net/tls.h"
 
 struct event_base;
+struct metrics;
 struct pool;
 struct transport_type;
 
@@ -28,6 +29,8 @@ struct pool_guest {
 };
 
 struct pool_options {
+	const char *name;        /* the upstream's, */
+	struct metrics *metrics; /* where its connections are counted; NULL: nowhere */
 	struct event_base *base;
 	struct resolver *resolver;
 	const char *host;
@@ -57,6 +60,10 @@ void pool_keep_addresses(struct pool *pool, const struct resolver_answer *answer
 /* None of them could be connected to: whatever the TTL, they are not used for more than a second
  * after their look-up, so that a server that has moved is found. */
 void pool_doubt_addresses(struct pool *pool);
+
+/* A connection to this upstream has been opened; one that does not wait has been closed. */
+void pool_on_opened(struct pool *pool);
+void pool_on_closed(struct pool *pool);
 
 /* ---- Waiting connections, the one used last first. */
 

@@ -5,6 +5,7 @@
 #include <time.h>
 
 #include "base/str.h"
+#include "policy/structured.h"
 
 bool header_is_hop_by_hop(const char *name)
 {
@@ -109,6 +110,57 @@ int64_t header_retry_after_ms(
 		return -1;
 	wait = date * 1000 - wall_now_us / 1000;
 	return wait > 0 ? wait : 0;
+}
+
+/* The quota and the seconds of one policy, -1 where it does not say. False: one of them is no
+ * count. Of a parameter that stands twice the last one holds (RFC 9651, 4.2.3.2). */
+static bool read_policy(struct structured_list *list, int64_t *ret_left, int64_t *ret_seconds)
+{
+	struct structured_parameter parameter;
+
+	*ret_left = *ret_seconds = -1;
+	while (structured_next_parameter(list, &parameter)) {
+		bool is_left = str_is(parameter.key, parameter.key_len, "r");
+
+		if (!is_left && !str_is(parameter.key, parameter.key_len, "t"))
+			continue;
+		if (!parameter.is_integer || parameter.integer < 0)
+			return false;
+		*(is_left ? ret_left : ret_seconds) = parameter.integer;
+	}
+	return true;
+}
+
+/* False: the field is malformed, and to be ignored. */
+static bool read_ratelimit(const char *field, msec_t *ret_wait_ms)
+{
+	struct structured_list list;
+	int64_t left, seconds, longest = -1;
+
+	structured_list_init(&list, field);
+	while (structured_next_item(&list)) {
+		if (!read_policy(&list, &left, &seconds))
+			return false;
+		if (left == 0 && seconds > longest)
+			longest = seconds;
+	}
+	if (list.malformed)
+		return false;
+	*ret_wait_ms = longest < 0 ? -1 : longest * 1000;
+	return true;
+}
+
+msec_t header_ratelimit_wait_ms(const char *ratelimit, const char *remaining, const char *reset)
+{
+	msec_t wait_ms;
+
+	if (ratelimit && *ratelimit && read_ratelimit(ratelimit, &wait_ms))
+		return wait_ms;
+	/* whole numbers only: what has a point would be no delay-seconds */
+	if (!remaining || !reset || strchr(remaining, '.') || strchr(reset, '.') ||
+		header_parse_decimal(remaining, 1) != 0)
+		return -1;
+	return header_parse_decimal(reset, 1000);
 }
 
 /* `len` lower-case hexadecimal digits that are not all 0. */

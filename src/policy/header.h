@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/clock.h"
+
 /* Fields of one connection, which are never passed on (RFC 9110, 7.6.1). What `Connection` names
  * comes on top. */
 bool header_is_hop_by_hop(const char *name);
@@ -22,6 +24,12 @@ int64_t header_parse_decimal(const char *text, int64_t scale);
  * neither says anything. NULL for a field that is missing. RFC 9110, 10.2.3. */
 int64_t header_retry_after_ms(
 	const char *retry_after, const char *retry_after_ms, int64_t wall_now_us);
+
+/* How long the upstream's quota is used up: by `RateLimit` (draft-ietf-httpapi-ratelimit-headers, a
+ * list of policies), the longest `t` of those with `r=0`; where that is missing or malformed, by
+ * the older RateLimit-Remaining (`0`) and RateLimit-Reset (seconds). Milliseconds, or -1: there is
+ * quota left, or nothing well-formed says how long. NULL for a field that is missing. */
+msec_t header_ratelimit_wait_ms(const char *ratelimit, const char *remaining, const char *reset);
 
 /* Is this a token, such as a field's name is (RFC 9110, 5.6.2)? */
 bool header_is_token(const char *text, size_t len);

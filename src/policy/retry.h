@@ -12,12 +12,17 @@
 #include "policy/class.h"
 #include "policy/failure.h"
 
-enum { RETRY_MAX_STATUSES = 32 };
+enum {
+	RETRY_MAX_STATUSES = 32,
+	RETRY_MAX_CLOSED_MS = 60000, /* a lane, whatever Retry-After asks for */
+};
 
+/* A request whose max_attempts is 1 is sent once and no more, whatever else would be free. */
 struct retry_policy {
 	int max_attempts;
 	struct backoff backoff;
 	msec_t retry_after_cap_ms;
+	msec_t scale_up_wait_ms; /* for a deployment that starts; 0: that is an ordinary 503 */
 	int statuses[RETRY_MAX_STATUSES]; /* those that may be retried; ends with 0 */
 };
 
@@ -30,7 +35,15 @@ struct retry_facts {
 	bool reused;           /* on a connection that had carried a request before */
 	bool answer_begun;     /* at least one byte of an answer has come */
 	bool replaced;         /* a dead reused connection was replaced before */
-	int attempts;          /* made so far, this one included */
+	int attempts;          /* that count, made so far; this one included, unless it is free */
+	int sends;             /* all but those that got a 429 or met a deployment that starts */
+	bool probe;            /* it tried a closed lane for all others: it is free */
+	bool paced;            /* 429s set a pace: the lane says when, and it is free */
+	int throttled;         /* 429s so far, this one included */
+	bool scaling_up;       /* the deployment starts: DEPLOYMENT_SCALING_UP */
+	int scale_ups;         /* such answers so far, this one included */
+	msec_t scaling_ms;     /* since the first of them */
+	bool budget_empty;     /* the retry budget has no room */
 	msec_t retry_after_ms; /* what the upstream asks for; -1: nothing */
 	msec_t previous_ms;    /* the delay before this attempt */
 	msec_t now, deadline;
@@ -50,11 +63,15 @@ enum retry_action {
 	X(RETRY_REASON_CONNECTION, "connection")                                                   \
 	X(RETRY_REASON_NO_ANSWER, "no_answer")                                                     \
 	X(RETRY_REASON_REPLACED, "replaced")                                                       \
+	X(RETRY_REASON_PACED, "paced")             /* 429: at its old place in the queue */        \
+	X(RETRY_REASON_PROBE, "probe")             /* it tried a closed lane, in vain */           \
+	X(RETRY_REASON_SCALING_UP, "scaling_up")   /* also: for longer than scale_up_wait */       \
 	X(RETRY_REASON_FINAL, "final")             /* nothing to retry */                          \
 	X(RETRY_REASON_CLASS, "class")             /* may have been done already */                \
 	X(RETRY_REASON_ATTEMPTS, "attempts")       /* max_attempts used up */                      \
 	X(RETRY_REASON_DEADLINE, "deadline")       /* the wait would not end in time */            \
 	X(RETRY_REASON_RETRY_AFTER, "retry_after") /* the upstream asks for too long a wait */     \
+	X(RETRY_REASON_BUDGET, "budget")           /* retry_budget is used up */                   \
 	X(RETRY_REASON_CERTIFICATE, "certificate") /* a wrong certificate stays wrong */
 
 enum retry_reason {
@@ -67,8 +84,11 @@ struct retry_verdict {
 	enum retry_action action;
 	msec_t delay_ms;
 	enum retry_reason reason;
+	bool is_free; /* the attempt does not count, nor draw on the retry budget */
 };
 
+/* Was it worth another attempt, and there is none left, or no time for it? */
+bool retry_is_exhausted(enum retry_reason reason);
 const char *retry_reason_name(enum retry_reason reason);
 
 struct retry_verdict retry_decide(

@@ -1,8 +1,11 @@
 #include "proxy/admission.h"
 
+#include <string.h>
 #include <sys/socket.h>
 
 #include "base/address.h"
+#include "base/mem.h"
+#include "base/str.h"
 #include "policy/access.h"
 #include "proxy/cors.h"
 #include "proxy/guard.h"
@@ -16,6 +19,26 @@ const char *admission_origin(const struct received *from, const struct config *c
 		!access_origin_is_listed(origin, config->server.allow_origins))
 		return NULL;
 	return origin;
+}
+
+void admission_take_refusal(const struct received *from, struct refusal *ret)
+{
+	refusal_set(ret, from->status, from->error, "andiron: %s.", from->why);
+	ret->close = true;
+	ret->may_retry = from->status == 503;
+}
+
+char *admission_take_authority(const char **target)
+{
+	const char *start;
+	size_t len;
+
+	if (!str_begins_nocase(*target, "http://"))
+		return NULL;
+	start = *target + strlen("http://");
+	len = strcspn(start, "/?");
+	*target = start[len] ? start + len : "/";
+	return xstrndup(start, len);
 }
 
 /* Empty of a Unix socket. */
@@ -69,6 +92,12 @@ static bool answer_preflight(const struct received *from, struct refusal *refusa
 	return refusal_set(refusal, 204, ERROR_NONE, "%s", "");
 }
 
+bool admission_check_page(const struct received *from, const char *authority,
+	const struct config *config, struct refusal *refusal)
+{
+	return check_access(from, authority, config, refusal) && answer_preflight(from, refusal);
+}
+
 bool admission_check_upstream(const struct received *from, const struct config *config,
 	const struct upstream_config *upstream, struct refusal *refusal)
 {
@@ -84,6 +113,6 @@ bool admission_check_upstream(const struct received *from, const struct config *
 bool admission_check(const struct received *from, const char *authority,
 	const struct config *config, struct refusal *refusal)
 {
-	return check_access(from, authority, config, refusal) && answer_preflight(from, refusal) &&
+	return admission_check_page(from, authority, config, refusal) &&
 	       admission_check_upstream(from, config, NULL, refusal);
 }

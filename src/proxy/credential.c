@@ -60,3 +60,20 @@ void credential_apply(struct fields *fields, const struct upstream_config *upstr
 		break;
 	}
 }
+
+const char *credential_of(const struct fields *fields)
+{
+	const char *authorization = fields_get(fields, "Authorization");
+
+	return authorization ? strip_scheme(authorization) : fields_get(fields, "x-api-key");
+}
+
+void credential_replace(struct fields *fields, const struct upstream_config *upstream)
+{
+	if (upstream->api_key) {
+		replace(fields, upstream->api_key);
+		return;
+	}
+	fields_remove(fields, "Authorization");
+	fields_remove(fields, "x-api-key");
+}

@@ -5,7 +5,7 @@
 #include <stdbool.h>
 
 #define EXCHANGE_STATES(X)                                                                         \
-	X(ADMITTING, "judged: who asks, where it goes, with which limits")                         \
+	X(ADMITTING, "in the queue for its turn at the upstream")                                  \
 	X(TRYING, "one attempt is running; nothing sent to the client")                            \
 	X(BACKING_OFF, "between attempts; the timer runs")                                         \
 	X(RELAYING, "past the commit point: the upstream's answer flows")                          \
@@ -14,11 +14,12 @@
 	X(ENDED, "answered or abandoned; waits for the reaper")
 
 /*   ADMITTING --> TRYING --> RELAYING --> BREAKING --> ENDED --> (the reaper frees)
- *       |         ^    |                                ^
- *       |         |    +--> BACKING_OFF                 |   from any state: the client left,
- *       |         +-------------+                       |   or has it all
- *       +----> ANSWERING (from any of the first three) -+
+ *       ^  |           |                                ^
+ *       |  |           +--> BACKING_OFF                 |   from any state: the client left,
+ *       +--|-----------+--------+                       |   or has it all
+ *          +--> ANSWERING (from any of the first three)-+
  *
+ * ADMITTING --> RELAYING: there is no turn any more, and the last answer is handed over.
  * A client that was kept patient has a head already: then BREAKING stands for ANSWERING. */
 enum exchange_state {
 #define STATE_ENUM(id, text) EXCHANGE_##id,

@@ -12,19 +12,21 @@ static void add_duration(struct str *out, const char *name, msec_t ms)
 		str_addf(out, "%s%s;dur=%lld", out->len ? ", " : "", name, (long long)ms);
 }
 
-/* Where the time went, of the attempt that counted; `retry` is all that came before it. */
+/* Where the time went, of the attempt that counted; `queue` is what it waited for its turns,
+ * `retry` all else that came before it. */
 static void add_server_timing(const struct record *record, struct fields *fields)
 {
 	const struct transport_facts *facts = &record->facts;
 	_cleanup_str_ struct str timing = STR_NULL;
 
-	add_duration(&timing, "queue", 0);
+	add_duration(&timing, "queue", record->queue_ms);
 	if (record->tried) {
 		add_duration(&timing, "dns", facts->dns_ms);
 		add_duration(&timing, "connect", facts->connect_ms);
 		add_duration(&timing, "tls", facts->tls_ms);
 		add_duration(&timing, "ttfb", facts->first_byte_ms);
-		add_duration(&timing, "retry", record->attempt_began - record->began);
+		add_duration(
+			&timing, "retry", record->attempt_began - record->began - record->queue_ms);
 	}
 	fields_add(fields, "Server-Timing", str_text(&timing));
 }
@@ -79,6 +81,8 @@ void own_fields_add(const struct record *record, bool from_upstream, struct fiel
 	snprintf(attempts, sizeof(attempts), "%d", record->attempts);
 	fields_set(fields, "X-Andiron-Attempts", attempts);
 	fields_set(fields, "X-Andiron-Source", from_upstream ? "upstream" : "andiron");
+	if (record->request->fallback)
+		fields_set(fields, "X-Andiron-Fallback", record->request->fallback);
 	add_ids(record->request, fields);
 	add_server_timing(record, fields);
 	add_proxy_status(record, fields);

@@ -4,11 +4,110 @@
 
 #include "proxy/message.h"
 
+/* ---- Metrics. */
+
+static double seconds(msec_t ms)
+{
+	return (double)ms / 1000;
+}
+
+static const char *upstream_of(const struct record *record)
+{
+	return record->request->upstream ? record->request->upstream->name : "none";
+}
+
+/* A status, or, where there was none, what failed. */
+static const char *code_of(int status, enum error error, char *buffer, size_t size)
+{
+	if (!status)
+		return error_name(error);
+	snprintf(buffer, size, "%d", status);
+	return buffer;
+}
+
+/* Once for each attempt: with its answer, or with what came in an answer's place. */
+static void count_attempt(struct record *record, int status, enum error error)
+{
+	char code[16];
+
+	if (record->to_count)
+		metrics_add(record->metrics, METRIC_ATTEMPTS,
+			(const char *[]){
+				upstream_of(record), code_of(status, error, code, sizeof(code))},
+			1);
+	record->to_count = false;
+}
+
+static void observe_connect(const struct record *record, const char *phase, msec_t ms)
+{
+	if (ms >= 0)
+		metrics_observe(
+			record->metrics, METRIC_CONNECT, (const char *[]){phase}, seconds(ms));
+}
+
+static void time_attempt(struct record *record)
+{
+	const struct transport_facts *facts = &record->facts;
+
+	record->idle_since = clock_mono();
+	if (!record->to_time)
+		return;
+	record->to_time = false;
+	if (facts->first_byte_ms >= 0)
+		metrics_observe(
+			record->metrics, METRIC_FIRST_BYTE, NULL, seconds(facts->first_byte_ms));
+	observe_connect(record, "dns", facts->dns_ms);
+	observe_connect(record, "connect", facts->connect_ms);
+	observe_connect(record, "tls", facts->tls_ms);
+}
+
+static void count_failure(const struct record *record, bool retried)
+{
+	const char *upstream = upstream_of(record), *reason = retry_reason_name(record->reason);
+
+	metrics_add(record->metrics, METRIC_ATTEMPT_FAILURES,
+		(const char *[]){upstream, phase_name(record->failure.phase),
+			error_name(record->failure.error), dashboard_name(record->dashboard)},
+		1);
+	if (retried)
+		metrics_add(record->metrics, METRIC_RETRIES, (const char *[]){upstream, reason}, 1);
+	else if (record->reason != RETRY_REASON_FINAL) /* else there was nothing to retry */
+		metrics_add(record->metrics, METRIC_RETRIES_REFUSED, &reason, 1);
+}
+
+static void count_request(const struct record *record)
+{
+	const struct request *request = record->request;
+	char code[16];
+
+	metrics_add(record->metrics, METRIC_REQUESTS,
+		(const char *[]){upstream_of(record),
+			request->route ? request->route->name : "none",
+			request->profile ? request->profile->name : "none",
+			code_of(record->status, record->failure.error, code, sizeof(code))},
+		1);
+	metrics_observe(record->metrics, METRIC_REQUEST_DURATION, NULL,
+		seconds(clock_mono() - record->began));
+	if (record->attempt_began)
+		metrics_observe(
+			record->metrics, METRIC_ADDED_LATENCY, NULL, seconds(record->added_ms));
+}
+
+/* ---- What happens. */
+
 void record_begin_attempt(struct record *record)
 {
 	record->attempt_began = clock_mono();
+	record->added_ms +=
+		record->attempt_began - (record->idle_since ? record->idle_since : record->began);
+	record->to_count = record->to_time = true;
 	record->error_code[0] = '\0';
 	record->upstream_request_id[0] = '\0';
+}
+
+void record_expect_another(struct record *record)
+{
+	record->to_count = record->to_time = true;
 }
 
 void record_facts(struct record *record, const struct attempt *attempt, bool answered)
@@ -16,6 +115,7 @@ void record_facts(struct record *record, const struct attempt *attempt, bool ans
 	record->tried = true;
 	record->facts = *attempt_facts(attempt);
 	record->dashboard = failure_dashboard(record->facts.bytes_sent > 0, answered);
+	time_attempt(record);
 }
 
 /* The names in the order in which Fireworks' own SDK reads them. */
@@ -67,6 +167,7 @@ void record_answer(struct record *record, const struct answer *answer)
 		answer->own_status ? "a status of 2xx, and no answer of the kind that was asked for"
 				   : "");
 	remember(record, answer->received_status);
+	count_attempt(record, answer->status, record->failure.error);
 }
 
 void record_failure(
@@ -78,6 +179,7 @@ void record_failure(
 		snprintf(record->error_code, sizeof(record->error_code), "%s",
 			*said->code ? said->code : said->type);
 	remember(record, 0);
+	count_attempt(record, 0, failure->error);
 }
 
 static struct event new_event(const struct record *record, const char *name)
@@ -129,6 +231,7 @@ void record_log_attempt(const struct record *record, const struct attempt *attem
 		event.body = answer->held;
 	}
 	event_log_write(record->log, &event);
+	count_failure(record, retry_in_ms >= 0);
 }
 
 void record_log_request(const struct record *record)
@@ -141,8 +244,9 @@ void record_log_request(const struct record *record)
 	event.attempts = record->attempts;
 	event.status = record->status;
 	event.total_ms = clock_mono() - record->began;
-	event.wait_ms = record->wait_ms;
+	event.wait_ms = record->wait_ms + record->queue_ms;
 	event_log_write(record->log, &event);
+	count_request(record);
 }
 
 void record_render_message(const struct record *record, struct str *out)
@@ -171,7 +275,7 @@ void record_render_error_event(const struct record *record, struct str *out)
 void record_render_comment(const struct record *record, msec_t next_in_ms, struct str *out)
 {
 	const struct mishap *mishap = &record->mishap;
-	int next = record->attempts + (next_in_ms >= 0);
+	int next = record->attempts - record->uncounted + (next_in_ms >= 0);
 
 	str_addf(out, ": andiron: attempt %d of %d", next, record->request->retry.max_attempts);
 	if (mishap->status)
@@ -179,7 +283,9 @@ void record_render_comment(const struct record *record, msec_t next_in_ms, struc
 	else if (mishap->failure.error != ERROR_NONE)
 		str_addf(out, ", %s in phase %s", error_name(mishap->failure.error),
 			phase_name(mishap->failure.phase));
-	if (next_in_ms >= 0)
+	if (next_in_ms == MSEC_NEVER)
+		str_add(out, ", waiting for its turn");
+	else if (next_in_ms >= 0)
 		str_addf(out, ", next in %lld s", (long long)((next_in_ms + 999) / 1000));
 	str_add(out, "\n\n");
 }

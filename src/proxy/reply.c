@@ -9,7 +9,7 @@
 static void make_fields(
 	const struct record *record, const struct reply *reply, size_t len, struct fields *fields)
 {
-	_cleanup_str_ struct str length = STR_NULL;
+	_cleanup_str_ struct str length = STR_NULL, seconds = STR_NULL;
 
 	str_addf(&length, "%zu", len);
 	if (len > 0) {
@@ -20,10 +20,13 @@ static void make_fields(
 	for (size_t i = 0; reply->fields && i < reply->fields->count; i++)
 		fields_add(fields, reply->fields->list[i].name, reply->fields->list[i].value);
 	own_fields_add(record, false, fields);
-	if (!reply->may_retry)
-		return;
-	fields_set(fields, "Retry-After", "1");
-	fields_set(fields, "x-should-retry", "true");
+	if (reply->may_retry || reply->retry_after_ms > 0) {
+		str_addf(&seconds, "%lld", (long long)(reply->retry_after_ms + 999) / 1000);
+		fields_set(fields, "Retry-After",
+			reply->retry_after_ms > 0 ? str_text(&seconds) : "1");
+	}
+	if (reply->may_retry)
+		fields_set(fields, "x-should-retry", "true");
 }
 
 void reply_send(struct client *client, const struct record *record, const struct reply *reply)

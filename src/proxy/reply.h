@@ -14,6 +14,7 @@ struct reply {
 	const char *message;
 	const struct fields *fields; /* more of the answer's; NULL: none */
 	bool may_retry;              /* the SDK may, soon: Retry-After, x-should-retry: true */
+	msec_t retry_after_ms;       /* 0: none, or a second if it may retry */
 	bool close;                  /* the connection ends with it */
 };
 

@@ -12,6 +12,7 @@
 #include "net/buffer.h"
 #include "policy/client_limit.h"
 #include "policy/header.h"
+#include "policy/multipart.h"
 #include "policy/route.h"
 #include "proxy/admission.h"
 #include "proxy/credential.h"
@@ -22,21 +23,6 @@
 enum { MAX_ID = 128, MAX_PATH = 4096 };
 
 /* ---- Where it goes. */
-
-/* The authority of an absolute-form target ("http://localhost:8787/v1/..."), which stands for the
- * Host field (RFC 9112, 3.2.2); takes it off the target. NULL: the target is in origin form. */
-static char *take_authority(const char **target)
-{
-	const char *start;
-	size_t len;
-
-	if (!str_begins_nocase(*target, "http://"))
-		return NULL;
-	start = *target + strlen("http://");
-	len = strcspn(start, "/?");
-	*target = start[len] ? start + len : "/";
-	return xstrndup(start, len);
-}
 
 /* Behind the `?`; NULL: there is none. */
 static const char *query_of(const char *target)
@@ -75,6 +61,23 @@ static bool map_target(struct request *request, const char *target, const char *
 	return true;
 }
 
+static void feed_form(void *form, const void *bytes, size_t len)
+{
+	multipart_feed(form, bytes, len);
+}
+
+/* An upload names its model in a field, before or after the file. */
+static void read_form(struct request *request, const char *content_type)
+{
+	struct multipart form;
+
+	if (!multipart_init(&form, content_type, "model"))
+		return;
+	buffer_each(request->body, feed_form, &form);
+	if (multipart_value(&form))
+		request->model = xstrdup(multipart_value(&form));
+}
+
 static void read_body(struct request *request, const struct received *from)
 {
 	static const char *const keys[] = {"model", "stream", NULL};
@@ -87,6 +90,8 @@ static void read_body(struct request *request, const struct received *from)
 	buffer_peek_json(request->body, &peek, keys);
 	if (json_peek_string(&peek, "model"))
 		request->model = xstrdup(json_peek_string(&peek, "model"));
+	else
+		read_form(request, fields_get(&from->head->fields, "Content-Type"));
 	request->stream = json_peek_true(&peek, "stream");
 }
 
@@ -117,14 +122,14 @@ static bool choose_profile(struct request *request, const struct config *config,
 		route_find(config->route_globs, config->route_count, request->path, request->model);
 	int profile = -1;
 
-	request->upstream_index =
-		route < config->route_count ? (size_t)config->routes[route].upstream : 0;
+	request->route = route < config->route_count ? &config->routes[route] : NULL;
+	request->upstream_index = request->route ? (size_t)request->route->upstream : 0;
 	request->upstream = &config->upstreams[request->upstream_index];
 	if (name) {
 		profile = config_find_profile(config, name);
 	} else {
-		if (route < config->route_count)
-			profile = config->routes[route].profile;
+		if (request->route)
+			profile = request->route->profile;
 		if (profile < 0)
 			profile = request->upstream->profile;
 		if (profile < 0)
@@ -305,7 +310,7 @@ static void fill(struct request *request, const struct received *from, const str
 {
 	const struct fields *fields = &from->head->fields;
 	const char *target = from->head->target;
-	_cleanup_free_ char *authority = take_authority(&target);
+	_cleanup_free_ char *authority = admission_take_authority(&target);
 	const char *host = authority ? authority : fields_get(fields, "Host");
 	struct target_path mapped;
 
@@ -317,14 +322,6 @@ static void fill(struct request *request, const struct received *from, const str
 		admission_check_upstream(from, config, request->upstream, refusal) &&
 		read_overrides(request, fields, refusal))
 		make_fields(request, from, config, refusal);
-}
-
-/* What the guard has refused; of its head, what there is. */
-static void take_refusal(const struct received *from, struct refusal *refusal)
-{
-	refusal_set(refusal, from->status, from->error, "andiron: %s.", from->why);
-	refusal->close = true;
-	refusal->may_retry = from->status == 503;
 }
 
 void request_init(struct request *request, const struct received *from, const struct config *config,
@@ -344,7 +341,7 @@ void request_init(struct request *request, const struct received *from, const st
 	request->origin = origin ? xstrdup(origin) : NULL;
 	assert(from->head || from->status); /* what is let in is whole */
 	if (from->status)
-		take_refusal(from, ret_refusal);
+		admission_take_refusal(from, ret_refusal);
 	else
 		fill(request, from, config, ret_refusal);
 	if (!request->path && from->head)
@@ -365,6 +362,51 @@ char *request_created_target(const struct request *request, struct fields *ret_f
 			fields_add(ret_fields, field->name, field->value);
 	}
 	return xstrdup(path);
+}
+
+bool request_has_fallback(const struct request *request)
+{
+	return request->route && request->route->fallback_model && !request->fallback &&
+	       request->request_class == CLASS_REPLAYABLE && request->retry.max_attempts > 1;
+}
+
+size_t request_fallback_upstream(const struct request *request)
+{
+	int upstream = request->route->fallback_upstream;
+
+	return upstream < 0 ? request->upstream_index : (size_t)upstream;
+}
+
+static void change_upstream(struct request *request, const struct config *config, size_t index)
+{
+	if (index == request->upstream_index)
+		return;
+	request->upstream_index = index;
+	request->upstream = &config->upstreams[index];
+	fields_set(&request->fields, "Host", request->upstream->authority);
+	credential_replace(&request->fields, request->upstream);
+}
+
+bool request_fall_back(struct request *request, const struct config *config)
+{
+	const struct route_config *route = request->route;
+	_cleanup_str_ struct str length = STR_NULL;
+	struct evbuffer *body;
+
+	if (!request_has_fallback(request))
+		return false;
+	body = buffer_replace_json_string(request->body, "model", route->fallback_model);
+	if (!body)
+		return false;
+	evbuffer_free(request->body);
+	request->body = body;
+	str_addf(&length, "%zu", evbuffer_get_length(body));
+	fields_set(&request->fields, "Content-Length", str_text(&length));
+	free(request->model);
+	request->model = xstrdup(route->fallback_model);
+	request->fallback = route->options.fallback;
+	change_upstream(request, config, request_fallback_upstream(request));
+	return true;
 }
 
 void request_drop_body(struct request *request)

@@ -1,7 +1,8 @@
 #pragma once
 
 /* What a client asks for, as facts: where it goes, how far it may be repeated, with which limits,
- * and the message for the upstream. Filled once, from evhttp's request; constant from then on. */
+ * and the message for the upstream. Filled once, from evhttp's request; constant from then on, but
+ * for request_fall_back(). */
 
 #include <stdbool.h>
 
@@ -37,7 +38,9 @@ struct request {
 	bool stream;    /* the body asks for one */
 	bool anthropic; /* /messages: other error bodies, another id field */
 	enum request_class request_class;
-	int sdk_retry; /* x-stainless-retry-count; -1: none */
+	int sdk_retry;                    /* x-stainless-retry-count; -1: none */
+	const struct route_config *route; /* NULL: none matches */
+	const char *fallback;             /* the route's, if that is what is asked now; or NULL */
 	const struct upstream_config *upstream;
 	size_t upstream_index;
 	const struct profile_config *profile;
@@ -56,6 +59,13 @@ struct request {
  * it takes. On a refusal what is known so far is filled; `config` must outlive the request. */
 void request_init(struct request *request, const struct received *from, const struct config *config,
 	struct budget *memory, struct refusal *ret_refusal);
+/* Is there a fallback that may still be asked? */
+bool request_has_fallback(const struct request *request);
+size_t request_fallback_upstream(const struct request *request);
+/* From now on the route's fallback is asked: another model, perhaps at another upstream. False, and
+ * nothing is changed, if there is none, it is asked already, or this request may not be repeated
+ * or has no model to replace. No attempt may be running. */
+bool request_fall_back(struct request *request, const struct config *config);
 /* No attempt will be made any more: the memory of the body is free for others. */
 void request_drop_body(struct request *request);
 void request_fini(struct request *request);

@@ -17,6 +17,7 @@
 #include "net/transport.h"
 #include "proxy/accepted.h"
 #include "proxy/exchange.h"
+#include "proxy/mailbox.h"
 
 enum {
 	METHODS = EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD | EVHTTP_REQ_PUT |
@@ -36,6 +37,7 @@ struct server {
 	struct accepted_list *accepted;
 	struct resolver *resolver;
 	struct pool **pools; /* one for each upstream */
+	struct mailbox *mailbox;
 	struct exchange_list running, ended;
 	struct timer *reaper;
 	bool draining, closing;
@@ -115,6 +117,8 @@ static void new_pools(struct server *server)
 	server->pools = xcalloc(config->upstream_count, sizeof(struct pool *));
 	for (size_t i = 0; i < config->upstream_count; i++) {
 		struct pool_options options = {
+			.name = config->upstreams[i].name,
+			.metrics = server->setup.metrics,
 			.base = server->setup.base,
 			.resolver = server->resolver,
 			.host = config->upstreams[i].host,
@@ -161,6 +165,7 @@ struct server *server_new(const struct server_setup *setup)
 	TAILQ_INIT(&server->ended);
 	server->accepted = new_accepted(server);
 	server->resolver = resolver_new(base);
+	server->mailbox = mailbox_new(base);
 	server->reaper = timer_new(base, server_on_reaper, server);
 	server->accept_again = timer_new(base, server_on_accept_again, server);
 	server->http = new_http(server);
@@ -190,6 +195,7 @@ void server_free(struct server *server)
 	for (size_t i = 0; i < server->setup.config->upstream_count; i++)
 		pool_free(server->pools[i]);
 	resolver_free(server->resolver);
+	mailbox_free(server->mailbox);
 	turn_loop(server);
 	timer_free(server->reaper);
 	timer_free(server->accept_again);
@@ -268,6 +274,21 @@ struct budget *server_memory(const struct server *server)
 struct event_log *server_log(const struct server *server)
 {
 	return server->setup.log;
+}
+
+struct mailbox *server_mailbox(const struct server *server)
+{
+	return server->mailbox;
+}
+
+struct upstream *server_upstream(const struct server *server, size_t index)
+{
+	return server->setup.upstreams[index];
+}
+
+struct metrics *server_metrics(const struct server *server)
+{
+	return server->setup.metrics;
 }
 
 struct pool *server_pool(const struct server *server, size_t upstream)

@@ -15,15 +15,20 @@ struct budget;
 struct event_base;
 struct evhttp_request;
 struct exchange;
+struct mailbox;
+struct metrics;
 struct pool;
 struct server;
+struct upstream;
 
 struct server_setup {
 	struct event_base *base;
-	struct config *config; /* the server takes a reference of its own */
-	SSL_CTX *const *tls;   /* one for each upstream of the configuration; NULL: plain */
+	struct config *config;   /* the server takes a reference of its own */
+	SSL_CTX *const *tls;     /* one for each upstream of the configuration; NULL: plain */
+	struct metrics *metrics; /* of this worker */
 	struct event_log *log;
 	struct budget *memory, *connections; /* of the whole process */
+	struct upstream *const *upstreams;   /* likewise, one for each of the configuration */
 	int worker;
 	void (*on_empty)(void *arg); /* draining, and the last exchange has ended */
 	void *arg;
@@ -48,6 +53,9 @@ struct config *server_config(const struct server *server);
 struct accepted_list *server_accepted(const struct server *server);
 struct budget *server_memory(const struct server *server);
 struct event_log *server_log(const struct server *server);
+struct mailbox *server_mailbox(const struct server *server);
+struct upstream *server_upstream(const struct server *server, size_t index);
+struct metrics *server_metrics(const struct server *server);
 struct pool *server_pool(const struct server *server, size_t upstream);
 int server_worker(const struct server *server);
 bool server_is_draining(const struct server *server);

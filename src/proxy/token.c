@@ -41,6 +41,13 @@ bool token_is_shown(const struct config *config, const struct upstream_config *u
 	       is_token(config, bearer_of(fields_get(fields, "Authorization")));
 }
 
+bool token_is_given(const struct config *config, const struct fields *fields)
+{
+	return config->client_token &&
+	       (is_token(config, fields_get(fields, "X-Andiron-Token")) ||
+		       is_token(config, bearer_of(fields_get(fields, "Authorization"))));
+}
+
 /* The value that stands where a key would, whatever its scheme. */
 static bool holds_token(const struct config *config, const struct field *field)
 {

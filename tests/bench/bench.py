@@ -72,7 +72,7 @@ def start(*flags):
     """The daemon, its port, and the milliseconds to the first byte that it accepts."""
     began = time.perf_counter()
     process = subprocess.Popen(
-        [ANDIRON, "--listen", "127.0.0.1:0", "--event-log", "off", *flags], stderr=subprocess.PIPE, text=True,
+        [ANDIRON, "--listen", "127.0.0.1:0", "--admin", "off", "--event-log", "off", *flags], stderr=subprocess.PIPE, text=True,
         env={**os.environ, "ANDIRON_UPSTREAM_FIREWORKS_CA_FILE": certs.authority().ca} if flags else None)
     for line in process.stderr:
         if found := re.search(r"listening on http://127\.0\.0\.1:(\d+)", line):

@@ -62,7 +62,9 @@ def base_config(upstream_url, events):
                    "drain_timeout": "10s"},
         "log": {"events": events, "format": "json"},
         "upstream.fireworks": {"url": upstream_url, "ca_file": authority().ca,
-                               "transport": TRANSPORT},
+                               "transport": TRANSPORT,
+                               # plain retries; tests of overload turn them on
+                               "pacing": "off", "breaker": "off", "retry_budget": "off"},
         "profile.default": {"backoff_base": "10ms", "jitter": "none"},
     }
 
@@ -147,6 +149,11 @@ class Andiron:
         self.sockets = re.findall(r"unix:(\S+)", line)
         self.address = (self.addresses + self.sockets)[0]
         self.port = self.addresses[0][1] if self.addresses else 0
+
+    def wait_admin(self):
+        """The address that the admin listener says it is on."""
+        url = re.search(r"http://(\S+):([0-9]+)", self.wait_line(r"admin on http://"))
+        return url[1].strip("[]"), int(url[2])
 
     def wait_line(self, pattern):
         def found():
@@ -284,7 +291,26 @@ class FlowTest(unittest.TestCase):
     def write(self, name, text, mode=0o600):
         return write(os.path.join(self.folder, name), text, mode)
 
+    def launch_admin(self, script=(), config=None, **options):
+        """The same with an admin listener; self.admin_address is where."""
+        self.launch(script, merge({"server": {"admin": "127.0.0.1:0"}}, config), **options)
+        self.admin_address = self.andiron.wait_admin()
+        return self.andiron
+
     # talking
+
+    def connect_admin(self):
+        client = Client(self.admin_address, bound=BOUND)
+        self.addCleanup(client.fin)
+        return client
+
+    def ask_admin(self, path, headers=(), method="GET", body=None):
+        """One request to the admin listener, and its whole answer."""
+        client = self.connect_admin()
+        try:
+            return client.request(method, path, headers, body)
+        finally:
+            client.fin()
 
     def connect(self, **options):
         client = Client(self.andiron.address, bound=BOUND, **options)

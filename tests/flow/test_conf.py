@@ -26,7 +26,7 @@ class Shipped(unittest.TestCase):
 
     def test_its_commented_route_is_right_too(self):
         text = (ROOT / "conf" / "andiron.conf").read_text(encoding="utf-8")
-        lines = [line[1:] if line.startswith((";[", ";path", ";model", ";profile", ";upstream")) else line
+        lines = [line[1:] if line.startswith((";[", ";path", ";model", ";profile", ";upstream", ";fallback")) else line
                  for line in text.splitlines()]
         with tempfile.NamedTemporaryFile("w", suffix=".conf") as file:
             file.write("\n".join(lines) + "\n")

@@ -1,4 +1,4 @@
-"""What docs/failures.md says, held against the names that the program has."""
+"""What the pages in docs/ say, held against the names that the program has."""
 
 import pathlib
 import re
@@ -12,16 +12,18 @@ def find(pattern, path):
     return re.findall(pattern, (ROOT / path).read_text(encoding="utf-8"), re.MULTILINE)
 
 
-class Failures(unittest.TestCase):
-    def assert_rows(self, heading, expected, least):
+class Tables(unittest.TestCase):
+    def assert_rows(self, heading, expected, least, page="failures.md"):
         """Between this heading and the next one a table has a row for each name, and no others."""
-        page = (ROOT / "docs" / "failures.md").read_text(encoding="utf-8")
-        section = re.search(rf"^#+ {heading}\n(.*?)(?=^#)", page, re.MULTILINE | re.DOTALL)
+        page = (ROOT / "docs" / page).read_text(encoding="utf-8")
+        section = re.search(rf"^#+ {heading}\n(.*?)(?=^#|\Z)", page, re.MULTILINE | re.DOTALL)
         self.assertIsNotNone(section, heading)
         rows = re.findall(r"^\| `(\w+)` \|.*\n(?!\|-)", section[1], re.MULTILINE)
         self.assertGreaterEqual(len(expected), least, expected)
         self.assertEqual(sorted(rows), sorted(expected))
 
+
+class Failures(Tables):
     def test_every_error_has_a_row(self):
         names = find(r'^ERROR\(ERROR_\w+, "(\w+)"', "src/policy/failure.def")
         self.assert_rows("Errors", names, 20)
@@ -44,6 +46,24 @@ class Failures(unittest.TestCase):
         told = find(r"^\| `(\w+)` \|.*\| (\d{3}) \|$", "docs/failures.md")
         self.assertGreater(len(told), 15)
         self.assertEqual([(name, status) for name, status in told if statuses[name] != status], [])
+
+
+class Operations(Tables):
+    def test_every_metric_has_a_row(self):
+        names = find(r'^METRIC\(METRIC_\w+, \w+, "(\w+)"', "src/base/metrics.def")
+        self.assert_rows("Metrics", names, 18, "operations.md")
+
+    def test_its_labels_are_told(self):
+        labels = dict(find(r'^METRIC\(METRIC_\w+, \w+, "(\w+)", (?:NO_)?LABELS(.*?),(?: NO_B|$)',
+                           "src/base/metrics.def"))
+        rows = dict(find(r"^\| `(andiron_\w+)` \|(.*?)\|", "docs/operations.md"))
+        self.assertEqual({name: re.findall(r"`(\w+)`", row) for name, row in rows.items()},
+                         {name: re.findall(r'"(\w+)"', given) for name, given in labels.items()})
+
+    def test_every_field_of_status_has_a_row(self):
+        names = find(r'(?:json_|add_)\w+\(out, "(\w+)"', "src/admin/status.c")
+        names += find(r'add_budget\(out, "\w+", "(\w+)"', "src/admin/status.c")
+        self.assert_rows("Status", set(names), 25, "operations.md")
 
 
 class Links(unittest.TestCase):

@@ -79,6 +79,34 @@ class Requests(FlowTest):
         self.request("POST", COMPLETIONS, [], STREAM)
         self.assert_event(self.wait_event(event="request"), stream=True, status=200, model=MODEL)
 
+    def upload(self, parts, boundary="----x", size=1):
+        """A form; the event of its request. The file has lines that look like a boundary's."""
+        file = (b"RIFF\r\n--\r\n------\r\n\0\xff" * size)
+        head = 'Content-Disposition: form-data; name="{}"'
+        bodies = {"model": (head.format("model") + "\r\n\r\nwhisper-v3").encode(),
+                  "file": (head.format("file") + '; filename="a.wav"\r\n\r\n').encode() + file}
+        body = b"".join(f"--{boundary}\r\n".encode() + bodies[part] + b"\r\n" for part in parts)
+        answer = self.request("POST", "/v1/audio/transcriptions", [
+            ("Content-Type", f"multipart/form-data; boundary={boundary}")],
+            body + f"--{boundary}--\r\n".encode())
+        self.assert_status(answer, 200)
+        self.assertEqual(self.upstream.requests[-1].body[:len(body)], body)
+        return self.wait_event(event="request", request_id=answer.header("X-Request-Id"))
+
+    def test_the_model_of_an_upload(self):
+        self.launch(lambda request: OK)
+        for parts, size, model in ((["model", "file"], 1, "whisper-v3"),
+                                   (["file", "model"], 1, "whisper-v3"),
+                                   (["file", "model"], 400_000, "whisper-v3"),
+                                   (["file"], 1, None)):
+            with self.subTest(parts=parts, size=size):
+                self.assert_event(self.upload(parts, size=size), model=model)
+
+    def test_a_route_by_the_model_of_an_upload(self):
+        self.launch(lambda request: OK, {"route.speech": {"model": "whisper*", "profile": "large"}})
+        self.assert_event(self.upload(["file", "model"]), profile="large")
+        self.assert_event(self.upload(["file"]), profile="default")
+
     def test_a_client_that_left(self):
         self.launch([[hold()]])
         client = self.connect()

@@ -17,6 +17,14 @@ static void check_retry_after(const char *a, const char *b)
 	REQUIRE(header_parse_decimal(a, 1000) >= -1);
 }
 
+static void check_ratelimit(const char *a, const char *b)
+{
+	REQUIRE(header_ratelimit_wait_ms(a, NULL, NULL) >= -1);
+	REQUIRE(header_ratelimit_wait_ms(NULL, a, b) >= -1);
+	REQUIRE(header_ratelimit_wait_ms(a, "0", "7") == 7000 ||
+		header_ratelimit_wait_ms(a, "0", "7") == header_ratelimit_wait_ms(a, NULL, NULL));
+}
+
 /* What is let in is a name of digits, letters and little else. */
 static void check_access(const char *host, const char *origin)
 {
@@ -78,6 +86,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	_cleanup_free_ char *b = fuzz_text(&data, &size);
 
 	check_retry_after(a, b);
+	check_ratelimit(a, b);
 	check_access(a, b);
 	check_trace(a);
 	check_limits(a, b, size & 1);

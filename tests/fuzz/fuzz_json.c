@@ -28,6 +28,7 @@ static void check_peek(unsigned cuts, const uint8_t *bytes, size_t len)
 
 	peek_by(0, bytes, len, &whole);
 	peek_by(cuts ? cuts : 1, bytes, len, &cut);
+	REQUIRE(json_peek_is_whole(&whole) == json_peek_is_whole(&cut));
 	for (size_t i = 0; keys[i]; i++) {
 		const struct json_value *a = json_peek_value(&whole, keys[i]);
 		const struct json_value *b = json_peek_value(&cut, keys[i]);
@@ -35,7 +36,11 @@ static void check_peek(unsigned cuts, const uint8_t *bytes, size_t len)
 
 		REQUIRE(!a == !b);
 		if (a)
-			REQUIRE(a->type == b->type && a->whole == b->whole && a->cut == b->cut);
+			REQUIRE(a->type == b->type && a->whole == b->whole && a->cut == b->cut &&
+				a->seen == b->seen && a->begin == b->begin && a->end == b->end);
+		if (a && a->type == JSON_STRING && a->whole)
+			REQUIRE(a->begin + 2 <= a->end && a->end <= len && bytes[a->begin] == '"' &&
+				bytes[a->end - 1] == '"');
 		if (text)
 			REQUIRE(strlen(text) < JSON_PEEK_MAX_VALUE &&
 				str_same(text, json_peek_string(&cut, keys[i])));

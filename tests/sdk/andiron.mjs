@@ -26,7 +26,8 @@ export async function startAndiron(directory, upstream, profile = {}, keys = {})
     'server': { listen: '127.0.0.1:0', admin: 'off' },
     'log': { events: eventLog, format: 'json' },
     'upstream.fireworks': {
-      url: upstream.url, ca_file: upstream.caFile, transport: TRANSPORT, ...keys,
+      url: upstream.url, ca_file: upstream.caFile, transport: TRANSPORT,
+      pacing: 'off', breaker: 'off', retry_budget: 'off', ...keys,
     },
     'profile.default': { backoff_base: '20ms', jitter: 'none', ...profile },
   }));

@@ -67,27 +67,18 @@ void log_set_writer(struct writer *writer)
 
 static void on_ending(void *arg);
 
-/* exchange.c's enter() says each step at debug: this is how the simulation knows its state. */
-static void note_state(const char *line)
+void world_visit(const char *state)
 {
-	const char *next = strstr(line, " -> ");
 	const struct scenario *scenario = world->scenario;
-	int index;
+	int index = state_index(state);
 
-	if (!next)
+	if (index < 0)
 		return;
-	trace("-> %s", next + 4);
-	snprintf(world->state, sizeof(world->state), "%.23s", next + 4);
-	world->states_entered++;
-	if (str_same(world->state, "RELAYING"))
-		check_commit();
-	index = state_index(world->state);
-	if (index >= 0)
-		world->state_visits[index]++;
+	world->state_visits[index]++;
 	for (size_t i = 0; i < scenario->ending_count; i++) {
 		const struct ending *ending = &scenario->endings[i];
 
-		if (!ending->state || !str_same(ending->state, world->state) || index < 0 ||
+		if (!ending->state || !str_same(ending->state, state) ||
 			world->state_visits[index] != ending->nth)
 			continue;
 		if (ending->soon)
@@ -95,6 +86,27 @@ static void note_state(const char *line)
 		else
 			task_start(&world->endings[i], ending->delay_ms);
 	}
+}
+
+static void enter_state(const char *state)
+{
+	check_state(world->state, state);
+	snprintf(world->state, sizeof(world->state), "%.23s", state);
+	if (str_same(state, "RELAYING"))
+		check_commit();
+	world_visit(state);
+}
+
+/* exchange.c's enter() says each step at debug: this is how the simulation knows its state. */
+static void note_state(const char *line)
+{
+	const char *next = strstr(line, " -> ");
+
+	if (!next)
+		return;
+	trace("-> %s", next + 4);
+	world->states_entered++;
+	enter_state(next + 4);
 }
 
 static void log_any(const char *format, va_list args)
@@ -175,12 +187,12 @@ struct transport *world_last_transport(void)
 
 static bool runs(const struct transport *transport)
 {
-	return transport->outcome == OUTCOME_RUNNING;
+	return transport->fate == FATE_RUNNING;
 }
 
-static void end_transport(struct transport *transport, enum outcome outcome)
+static void end_transport(struct transport *transport, enum fate fate)
 {
-	transport->outcome = outcome;
+	transport->fate = fate;
 	transport->ended_at = world->now;
 	task_stop(&transport->task);
 }
@@ -249,7 +261,7 @@ static void do_failure(struct transport *transport, const struct step *step)
 	failure_set(&failure, step->phase, step->error, "scripted");
 	transport->phase = step->phase;
 	transport->error = step->error;
-	end_transport(transport, OUTCOME_FAILED);
+	end_transport(transport, FATE_FAILED);
 	transport->in_last_callback = true;
 	transport->handler->on_failure(transport->arg, &failure);
 	transport->in_last_callback = false;
@@ -257,7 +269,7 @@ static void do_failure(struct transport *transport, const struct step *step)
 
 static void do_end(struct transport *transport)
 {
-	end_transport(transport, OUTCOME_ENDED);
+	end_transport(transport, FATE_ENDED);
 	transport->in_last_callback = true;
 	transport->handler->on_end(transport->arg);
 	transport->in_last_callback = false;
@@ -382,7 +394,7 @@ void transport_cancel(struct transport *transport)
 	must_run(transport, "transport_cancel");
 	trace("transport_cancel %zu", transport->index);
 	check_transport_cancel(transport);
-	end_transport(transport, OUTCOME_CANCELLED);
+	end_transport(transport, FATE_CANCELLED);
 }
 
 void transport_finish(struct transport *transport)
@@ -390,7 +402,7 @@ void transport_finish(struct transport *transport)
 	must_run(transport, "transport_finish");
 	trace("transport_finish %zu", transport->index);
 	check_transport_finish(transport);
-	end_transport(transport, OUTCOME_FINISHED);
+	end_transport(transport, FATE_FINISHED);
 }
 
 void transport_pause(struct transport *transport)
@@ -578,6 +590,9 @@ void client_start(struct client *client, int status, const char *reason,
 	client->attempts = (int)number(fields, "X-Andiron-Attempts");
 	client->promised = number(fields, "Content-Length");
 	client->framed = client->promised >= 0;
+	client->retry_after = number(fields, "Retry-After");
+	snprintf(client->should_retry, sizeof(client->should_retry), "%s",
+		fields_count(fields, "x-should-retry") ? fields_get(fields, "x-should-retry") : "");
 	client->early = !str_same(world->state, "RELAYING") && !str_same(world->state, "ANSWERING");
 	snprintf(client->type, sizeof(client->type), "%s",
 		fields_count(fields, "Content-Type") ? fields_get(fields, "Content-Type") : "");
@@ -585,6 +600,8 @@ void client_start(struct client *client, int status, const char *reason,
 		client->promised, last ? ", last" : "");
 	MUST(fields_count(fields, "X-Andiron-Source") <= 1, "two X-Andiron-Source");
 	MUST(fields_count(fields, "Content-Length") <= 1, "two Content-Length");
+	MUST(fields_count(fields, "Retry-After") <= 1, "two Retry-After");
+	MUST(fields_count(fields, "x-should-retry") <= 1, "two x-should-retry");
 	MUST(last || !world->draining, "an answer that keeps its connection while draining");
 	check_client_start(client);
 	queue(client, 200);
@@ -649,6 +666,7 @@ static void server_on_reaper(void *arg)
 	struct exchange *exchange = arg;
 
 	trace("exchange freed");
+	check_queue(); /* nothing of it is left at the upstream */
 	world->freed = true;
 	exchange_free(exchange);
 }
@@ -683,11 +701,31 @@ struct event_log *server_log(const struct server *server)
 	return NULL;
 }
 
+struct metrics *server_metrics(const struct server *server)
+{
+	(void)server;
+	return NULL;
+}
+
 struct pool *server_pool(const struct server *server, size_t upstream)
 {
 	(void)server;
 	(void)upstream;
 	return NULL;
+}
+
+struct mailbox *server_mailbox(const struct server *server)
+{
+	(void)server;
+	return crowd_mailbox();
+}
+
+struct upstream *server_upstream(const struct server *server, size_t index)
+{
+	(void)server;
+	(void)index;
+	budget_earn();
+	return world->upstream;
 }
 
 int server_worker(const struct server *server)
@@ -759,7 +797,8 @@ void request_init(struct request *request, const struct received *from, const st
 	request->dialect = sse_dialect_of(scenario->path);
 	request->total_name = "total_timeout";
 	request->signs = scenario->signs;
-	request->model = xstrdup("accounts/sim/models/a");
+	request->model = xstrdup(crowd_model(OWN_LANE));
+	request->reserved = scenario->request_bytes;
 	request->stream = scenario->stream;
 	request->anthropic = str_ends(scenario->path, "/messages");
 	request->request_class = scenario->request_class;
@@ -773,6 +812,24 @@ void request_init(struct request *request, const struct received *from, const st
 	str_fini(&body);
 	fields_add(&request->fields, "Host", "upstream.test");
 	fields_add(&request->fields, "Content-Length", "13");
+}
+
+bool request_has_fallback(const struct request *request)
+{
+	(void)request;
+	return false;
+}
+
+size_t request_fallback_upstream(const struct request *request)
+{
+	return request->upstream_index;
+}
+
+bool request_fall_back(struct request *request, const struct config *config)
+{
+	(void)request;
+	(void)config;
+	return false;
 }
 
 char *request_created_target(const struct request *request, struct fields *ret_fields)
@@ -809,6 +866,10 @@ void request_fini(struct request *request)
 void event_log_write(struct event_log *log, const struct event *event)
 {
 	(void)log;
+	if (event->state) {
+		trace("%s: %s", event->state, event->detail);
+		return;
+	}
 	trace("event %s: attempt %d of %d, status %d, %s %s, retry_in %lld, %s, %s", event->event,
 		event->attempt, event->attempts, event->status,
 		event->failure ? phase_name(event->failure->phase) : "-",
@@ -822,10 +883,16 @@ void event_log_write(struct event_log *log, const struct event *event)
 
 static void cut(void)
 {
+	bool waited = !str_same(world->state, "RELAYING") && !str_same(world->state, "BREAKING") &&
+		      !str_same(world->state, "ANSWERING");
+	bool was_cut;
+
 	trace("exchange_cut");
 	world->cutting = true;
-	world->was_cut |= exchange_cut(world->exchange);
+	was_cut = exchange_cut(world->exchange);
 	world->cutting = false;
+	world->was_cut |= was_cut;
+	MUST(was_cut || !waited, "the cut leaves it waiting");
 }
 
 static void abort_exchange(void)
@@ -860,9 +927,12 @@ static void drain(void)
 		return;
 	trace("drain for %lld ms", (long long)drain_ms);
 	world->draining = true;
-	if (until < world->deadline && !world->source)
+	world->drain_is_deadline = until < world->deadline && !world->source;
+	if (world->drain_is_deadline)
 		world->deadline = until;
 	exchange_drain(world->exchange, until);
+	if (rng_chance(&world->rng, 30)) /* nobody may count on the cut's being punctual */
+		drain_ms += 300;
 	task_start(&world->drain_end[0], drain_ms);
 	task_start(&world->drain_end[1], drain_ms + 1000);
 }
@@ -874,8 +944,8 @@ static void pass_deadline(void)
 	if (late <= 0 || late == MSEC_NEVER)
 		return;
 	trace("the loop stands still beyond the deadline");
-	world->now = world->deadline;
 	world->lag += late;
+	world_pass(world->deadline);
 }
 
 static void on_ending(void *arg)
@@ -885,7 +955,7 @@ static void on_ending(void *arg)
 
 	if (!world->exchange)
 		return;
-	cover(world->state, ending->kind);
+	cover(crowd_has_own_letter() ? "LETTER" : world->state, ending->kind);
 	switch (ending->kind) {
 	case ENDING_GONE:
 		client_leave(client, "the client closed the connection");
@@ -938,6 +1008,7 @@ static struct config *config_new_fake(const struct scenario *scenario)
 	config->server.send_timeout = scenario->send_timeout_ms;
 	config->upstreams = xcalloc(1, sizeof(*config->upstreams));
 	config->upstreams[0].name = xstrdup("fireworks");
+	config->upstreams[0].options = scenario->crowd.upstream;
 	config->upstreams[0].options.url = xstrdup("https://upstream.test");
 	return config;
 }
@@ -961,6 +1032,14 @@ static void world_init(struct scenario *scenario, bool traced)
 	world->deadline = world->began + scenario->total_ms;
 	world->memory.limit = -1;
 	world->config = config_new_fake(scenario);
+	world->queueing = (struct queueing){.place_due = MSEC_NEVER,
+		.outage_due = MSEC_NEVER,
+		.turn_due = MSEC_NEVER,
+		.long_ask_at = MSEC_NEVER,
+		.cut_at = MSEC_NEVER,
+		.budget = 100,
+		.budget_filled_at = world->now};
+	world->upstream = upstream_new(&world->config->upstreams[0], NULL);
 	for (size_t i = 0; i < scenario->ending_count; i++) {
 		const struct ending *ending = &scenario->endings[i];
 
@@ -981,8 +1060,15 @@ static void world_free(void)
 		str_fini(&world->client->last_word);
 	}
 	free(world->client);
+	upstream_free(world->upstream);
 	config_free_fake(world->config);
 	free(world);
+}
+
+void world_pass(msec_t now)
+{
+	check_time(now);
+	world->now = now;
 }
 
 /* A loop that has much to do is late. */
@@ -992,9 +1078,10 @@ static void pass_time(struct task *task)
 
 	if (rng_chance(&world->rng, world->scenario->lag_percent) && task->rank)
 		late = rng_between(&world->rng, 1, 60);
-	if (task->due + late > world->now)
-		world->now = task->due + late;
 	world->lag += late;
+	if (task->due + late > world->now)
+		world_pass(task->due + late);
+	check_patience();
 }
 
 static void world_loop(void)
@@ -1022,9 +1109,13 @@ void world_run(struct scenario *scenario, bool traced)
 		event_set_mem_functions(count_malloc, count_realloc, count_free);
 	counts = true;
 	world_init(scenario, traced);
+	crowd_begin();
+	check_queue();
+	enter_state("ADMITTING");
 	exchange_new(NULL, NULL);
 	check_turn();
 	world_loop();
+	crowd_end();
 	check_end();
 	world_free();
 }

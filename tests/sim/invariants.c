@@ -14,39 +14,15 @@ static bool is_state(const char *name)
 	return str_same(world->state, name);
 }
 
-static bool is_listed(int status)
+/* Nothing of an upstream's answer goes to the client yet. */
+static bool waits(void)
 {
-	const int *list = world->scenario->profile.retry.statuses;
-
-	while (*list && *list != status)
-		list++;
-	return *list != 0;
-}
-
-/* Attempts that count: not the replacement of a dead connection, not a follow-up. */
-static int counted_attempts(void)
-{
-	int counted = 0;
-
-	for (size_t i = 0; i < world->transport_count; i++) {
-		const struct transport *transport = world->transports[i];
-
-		counted += !transport->follow_up && !transport->replaced;
-	}
-	return counted;
+	return is_state("ADMITTING") || is_state("TRYING") || is_state("BACKING_OFF");
 }
 
 static bool client_lives(void)
 {
 	return world->client && world->client->state != CLIENT_OVER;
-}
-
-/* A second one makes nothing twice. */
-static bool may_resend(void)
-{
-	enum request_class request_class = world->scenario->request_class;
-
-	return request_class == CLASS_REPLAYABLE || request_class == CLASS_CREATE_WITH_ID;
 }
 
 /* ---- Repeating. */
@@ -74,7 +50,7 @@ static void check_repeated_status(const struct transport *before)
 
 	MUST(is_listed(before->event_status), "status %d is retried", before->event_status);
 	MUST(script->floor_ms <= cap, "a Retry-After above its cap is waited for");
-	MUST(before->retry_in_ms >= script->floor_ms, "a Retry-After is not waited for");
+	MUST(world->now >= before->event_at + script->floor_ms, "a Retry-After is not waited for");
 	MUST(clock_wall_us() / 1000 >= script->retry_after_date * 1000,
 		"a Retry-After with a date is not waited for");
 }
@@ -90,12 +66,13 @@ static void check_replaced(const struct transport *before)
 static void check_repeat(const struct transport *before)
 {
 	msec_t due = before->event_at + before->retry_in_ms;
+	msec_t asked = before->replaced ? world->now : world->queueing.admitted_at;
 
 	MUST(before->attempt_events == 1, "attempt %zu failed without a line", before->index);
+	MUST(asked >= due, "an attempt asks for its turn before the wait is over");
+	MUST(asked <= due + world->lag, "an attempt asks for its turn later than its line said");
 	MUST(before->retry_in_ms >= 0, "attempt %zu was the last one, said its line",
 		before->index);
-	MUST(world->now >= due, "an attempt begins before the wait is over");
-	MUST(world->now <= due + world->lag, "an attempt begins later than its line said");
 	MUST(before->error != ERROR_TLS_CERTIFICATE_ERROR, "a wrong certificate is retried");
 	check_class(before);
 	if (before->event_status)
@@ -104,27 +81,12 @@ static void check_repeat(const struct transport *before)
 		check_replaced(before);
 }
 
-static void check_count(const struct transport *transport)
-{
-	int replaced = 0, all = 1;
-
-	for (size_t i = 0; i < world->transport_count; i++) {
-		replaced += world->transports[i]->replaced;
-		all += !world->transports[i]->follow_up;
-	}
-	MUST(replaced <= 1, "two connections are replaced");
-	MUST(all - replaced <= world->scenario->profile.retry.max_attempts,
-		"more attempts than max_attempts");
-	MUST(!replaced || transport->max_idle_ms < 0,
-		"a kept connection is used again after one was replaced");
-}
-
 /* A create met a 409 that it may have caused itself: what it made is read. */
 static void check_follow_up(const struct transport *transport, const struct transport *before)
 {
 	MUST(before && !before->follow_up, "what was created is read twice");
 	MUST(world->scenario->request_class == CLASS_CREATE_WITH_ID, "a GET that nobody asked for");
-	MUST(before->outcome == OUTCOME_ENDED && before->script->status == 409,
+	MUST(before->fate == FATE_ENDED && before->script->status == 409,
 		"what was created is read, and there was no conflict");
 	MUST(before->index > 0, "the first attempt's conflict is somebody else's");
 	MUST(transport->max_idle_ms >= 0, "a GET may use any connection");
@@ -137,7 +99,7 @@ void check_transport_start(struct transport *transport)
 	MUST(!world->ended, "an attempt begins after the end");
 	MUST(client_lives(), "an attempt begins for a client that is gone");
 	MUST(!world->source, "an attempt begins behind the commit point");
-	MUST(!before || before->outcome != OUTCOME_RUNNING, "two attempts run at once");
+	MUST(!before || before->fate != FATE_RUNNING, "two attempts run at once");
 	MUST(world->now < world->deadline, "an attempt begins after the deadline");
 	if (transport->follow_up) {
 		check_follow_up(transport, before);
@@ -149,8 +111,10 @@ void check_transport_start(struct transport *transport)
 	if (before) {
 		MUST(!before->follow_up, "an attempt begins behind a GET");
 		check_repeat(before);
-		count(before->replaced ? COUNT_REPLACED : COUNT_RETRIED);
+		if (before->replaced)
+			count(COUNT_REPLACED);
 	}
+	check_turn_of(transport, before);
 }
 
 /* ---- Time-outs. */
@@ -245,35 +209,6 @@ void check_transport_finish(const struct transport *transport)
 
 /* ---- The event log. */
 
-static bool wait_would_fit(void)
-{
-	const struct retry_policy *retry = &world->scenario->profile.retry;
-	msec_t wait = retry->backoff.base_ms;
-
-	for (int i = 1; i < counted_attempts() && wait < retry->backoff.cap_ms; i++)
-		wait *= 2;
-	if (wait > retry->backoff.cap_ms || retry->backoff.jitter == JITTER_DECORRELATED)
-		wait = retry->backoff.cap_ms;
-	return world->now + wait + 1001 < world->deadline;
-}
-
-/* Giving up is only right for a reason. */
-static void check_given_up(const struct transport *transport, int status)
-{
-	const struct script *script = transport->script;
-	bool asks = status && (script->retry_after || script->retry_after_ms);
-
-	if (world->source || !client_lives() || world->cutting || asks || transport->follow_up ||
-		transport->error == ERROR_TLS_CERTIFICATE_ERROR || !may_resend())
-		return;
-	if (status == 429 && world->scenario->request_class == CLASS_CREATE_WITH_ID)
-		return;
-	if (status && !is_listed(status))
-		return;
-	MUST(counted_attempts() >= world->scenario->profile.retry.max_attempts || !wait_would_fit(),
-		"attempt %zu could have been repeated", transport->index);
-}
-
 static void check_dashboard(const struct transport *transport, const char *dashboard)
 {
 	if (str_same(dashboard, "invisible"))
@@ -315,7 +250,7 @@ static void count_failure(const struct transport *transport, const struct event 
 		count(verdict.failed ? COUNT_STREAM_ERROR_TOLD : COUNT_NO_STREAM_TOLD);
 	else if (event->retry_in_ms >= 0 && is_read_stream(transport) && transport->head_told)
 		count(COUNT_HELD_STREAM_RETRIED);
-	else if (event->status == 0 && transport->outcome == OUTCOME_ENDED && !world->source &&
+	else if (event->status == 0 && transport->fate == FATE_ENDED && !world->source &&
 		 !is_read_stream(transport))
 		count(COUNT_CUT_JSON);
 }
@@ -329,8 +264,8 @@ static void check_attempt_event(const struct event *event)
 	MUST(event->retry_in_ms < 0 || !world->source, "a retry behind the commit point");
 	MUST(event->retry_in_ms < 0 || world->now + event->retry_in_ms < world->deadline,
 		"a wait of %lld ms that ends after the deadline", (long long)event->retry_in_ms);
-	MUST(event->attempt == counted_attempts(), "attempt %d has the number %d",
-		counted_attempts(), event->attempt);
+	MUST(event->attempt == made_attempts(), "attempt %d has the number %d", made_attempts(),
+		event->attempt);
 	MUST(event->failure && event->failure->error != ERROR_NONE,
 		"the line of an attempt that did not fail");
 	MUST(event->failure->phase != PHASE_NONE, "a failure in no phase");
@@ -342,6 +277,7 @@ static void check_attempt_event(const struct event *event)
 			world->now <= transport->head_at + HELD_ERROR_MS + world->lag,
 		"an error's body is waited for too long");
 	check_status(transport, event);
+	check_outcome(transport, event);
 	count_failure(transport, event);
 	check_dashboard(transport, event->dashboard);
 	transport->retry_in_ms = event->retry_in_ms;
@@ -350,7 +286,7 @@ static void check_attempt_event(const struct event *event)
 	transport->replaced = str_same(event->reason, "replaced");
 	if (event->retry_in_ms >= 0)
 		world->waits_told += event->retry_in_ms;
-	else
+	else if (client_lives())
 		check_given_up(transport, event->status);
 }
 
@@ -362,10 +298,12 @@ static void check_request_event(const struct event *event)
 	MUST(++world->request_events == 1, "the request has two lines");
 	MUST(event->status == client->status, "the line says %d, the client got %d", event->status,
 		client->status);
-	MUST(world->scenario->refusal || event->attempts == counted_attempts(),
-		"the line says %d attempts, there were %d", event->attempts, counted_attempts());
-	MUST(event->wait_ms == world->waits_told, "the line says %lld ms of waits, told were %lld",
-		(long long)event->wait_ms, (long long)world->waits_told);
+	MUST(world->scenario->refusal || event->attempts == made_attempts(),
+		"the line says %d attempts, there were %d", event->attempts, made_attempts());
+	MUST(event->wait_ms == world->waits_told + world->queueing.queued_ms,
+		"the line says %lld ms of waits, told were %lld, and %lld in the queue",
+		(long long)event->wait_ms, (long long)world->waits_told,
+		(long long)world->queueing.queued_ms);
 	MUST(event->total_ms == world->now - world->began, "a wrong total_ms");
 	if (client->gone && client->was_broken)
 		MUST(error != ERROR_CLIENT_CLOSED, "what broke the answer is forgotten");
@@ -435,7 +373,7 @@ static void count_commit(const struct transport *source)
 static void check_conflict(const struct transport *source)
 {
 	bool own = world->scenario->request_class == CLASS_CREATE_WITH_ID && source->index > 0 &&
-		   source->script->status == 409 && source->outcome == OUTCOME_ENDED;
+		   source->script->status == 409 && source->fate == FATE_ENDED;
 
 	MUST(!own || source != world_last_transport() || !world->scenario->has_created ||
 			source->follow_up || world->now >= world->deadline,
@@ -449,6 +387,8 @@ void check_commit(void)
 	MUST(!world->source, "it is committed twice");
 	MUST(world_last_transport(), "an answer without an attempt");
 	world->source = source = find_source();
+	if (source == world_last_transport() && !source->attempt_events && !source->follow_up)
+		note_own_success();
 	world->expected = expect(source);
 	world->client->last_sign = world->client->silent_since = world->now;
 	MUST(!world->expected.fails || world->expected.unsure, "what is no answer is handed on");
@@ -464,7 +404,7 @@ static void check_early_head(const struct client *client)
 {
 	msec_t first = world->scenario->signs.first_ms;
 
-	MUST(is_state("TRYING") || is_state("BACKING_OFF"), "a head out of place");
+	MUST(waits(), "a head out of place");
 	MUST(first != MSEC_NEVER && world->now >= world->began + first, "a head too early");
 	MUST(client->status == 200 && !client->framed && !client->from_upstream &&
 			str_begins(client->type, "text/event-stream"),
@@ -477,14 +417,14 @@ static void check_answer_head(const struct client *client)
 	struct expectation *expected = &world->expected;
 	bool events = str_begins(client->type, "text/event-stream");
 
-	MUST(client->attempts == counted_attempts(), "X-Andiron-Attempts: %d, there were %d",
-		client->attempts, counted_attempts());
+	MUST(client->attempts == made_attempts(), "X-Andiron-Attempts: %d, there were %d",
+		client->attempts, made_attempts());
 	if (expected->unsure) { /* half of what decides: either is right */
 		expected->status = client->status;
 		expected->stream = client->status < 400;
 	}
 	MUST(!expected->stream || events, "a stream that does not say so");
-	MUST(!expected->stream || !client->framed || world->source->outcome != OUTCOME_RUNNING,
+	MUST(!expected->stream || !client->framed || world->source->fate != FATE_RUNNING,
 		"a stream that runs has a length");
 	if (expected->unsure)
 		return;
@@ -498,6 +438,7 @@ static void check_answer_head(const struct client *client)
 
 void check_client_start(const struct client *client)
 {
+	check_turned_down(client);
 	MUST(world->now <= last_moment(), "the answer begins %lld ms after the deadline",
 		(long long)(world->now - last_moment()));
 	if (client->early)
@@ -576,7 +517,7 @@ static size_t running(void)
 	size_t n = 0;
 
 	for (size_t i = 0; i < world->transport_count; i++)
-		n += world->transports[i]->outcome == OUTCOME_RUNNING;
+		n += world->transports[i]->fate == FATE_RUNNING;
 	return n;
 }
 
@@ -584,7 +525,7 @@ static void check_backpressure(const struct transport *transport)
 {
 	const struct client *client = world->client;
 
-	if (client->state != CLIENT_ANSWERING || transport->outcome != OUTCOME_RUNNING)
+	if (client->state != CLIENT_ANSWERING || transport->fate != FATE_RUNNING)
 		return;
 	MUST(client->queued <= QUEUE_LIMIT || transport->paused,
 		"%zu bytes wait for the client and the upstream goes on", client->queued);
@@ -601,7 +542,7 @@ static void check_promptness(const struct transport *transport)
 	if (client->state != CLIENT_ANSWERING || !world->expected.stream)
 		return;
 	MUST(client->body.len >= verdict.low, "a whole event is held back");
-	MUST(transport->outcome != OUTCOME_RUNNING || !(verdict.failed || verdict.other),
+	MUST(transport->fate != FATE_RUNNING || !(verdict.failed || verdict.other),
 		"the stream has failed, and nobody takes note");
 	MUST(verdict.failed || verdict.other ||
 			client->body.len + EVENT_LIMIT >= transport->delivered,
@@ -613,16 +554,17 @@ static void check_signs(void)
 {
 	const struct signs *signs = &world->scenario->signs;
 	struct client *client = world->client;
-	bool waits = is_state("TRYING") || is_state("BACKING_OFF");
-	msec_t silence = waits ? signs->waiting_ms : signs->running_ms,
+	bool waiting = waits();
+	msec_t silence = waiting ? signs->waiting_ms : signs->running_ms,
 	       since = client->silent_since;
 
-	if (waits && !client->early) {
+	if (waiting && !client->early) {
 		silence = signs->first_ms;
 		since = world->began;
-	} else if (!waits && (!is_state("RELAYING") || !world->expected.stream || client->ended)) {
+	} else if (!waiting &&
+		   (!is_state("RELAYING") || !world->expected.stream || client->ended)) {
 		return;
-	} else if (!waits &&
+	} else if (!waiting &&
 		   (client->queued || !is_between_events(world->source, client->body.len))) {
 		client->silent_since = world->now; /* there is no place for a comment */
 		return;
@@ -637,16 +579,20 @@ void check_turn(void)
 	const struct transport *transport = world_last_transport();
 	size_t n = running();
 
-	MUST(world->states_entered > 0, "exchange.c no longer says its states at debug");
+	MUST(world->states_entered > 0 || n == 0, "exchange.c no longer says its states at debug");
 	MUST(n <= 1, "%zu attempts run at once", n);
 	if (is_state("TRYING")) {
 		MUST(n == 1, "TRYING, and nothing is tried");
 		MUST(!must_be_told(transport), "an answer is held back");
+		MUST(transport->follow_up || transport->head_told || world->memory.used == 0,
+			"an answer is held that nobody will get");
 	} else if (is_state("RELAYING")) {
 		MUST(n == 1 || world->client->ended, "RELAYING, and nothing comes");
 	} else {
 		MUST(n == 0, "an attempt is left running");
 	}
+	if (!world->freed)
+		check_queue();
 	if (!client_lives())
 		return;
 	check_signs();
@@ -763,8 +709,7 @@ static void check_relayed_body(void)
 	const struct transport *source = world->source;
 	bool promised = source->script->says_length && takes_body(source->script->status);
 	bool lacks = promised && source->delivered < source->script->body.len;
-	bool whole =
-		source->outcome == OUTCOME_FINISHED || (source->outcome == OUTCOME_ENDED && !lacks);
+	bool whole = source->fate == FATE_FINISHED || (source->fate == FATE_ENDED && !lacks);
 
 	if (client->ended) {
 		MUST(whole, "an answer that was cut is ended as if it were whole");
@@ -788,7 +733,7 @@ static bool is_kept_back(void)
 {
 	const struct transport *last = world_last_transport();
 
-	if (!last || (last->outcome != OUTCOME_ENDED && last->outcome != OUTCOME_FINISHED))
+	if (!last || (last->fate != FATE_ENDED && last->fate != FATE_FINISHED))
 		return false;
 	return !expect(last).fails && !expect(last).unsure;
 }
@@ -804,7 +749,7 @@ static void check_own_answer(void)
 		MUST(client->promised == (long long)client->body.len &&
 				strstr(str_text(&client->body), "\"andiron_error\""),
 			"andiron's own answer is not whole");
-	MUST(world->was_cut || world->scenario->refusal || client->started_at >= world->deadline ||
+	MUST(world->was_cut || world->scenario->refusal ||
 			(world->draining && client->status == 503) || !is_kept_back(),
 		"the upstream's answer is kept from the client");
 	MUST(!world->scenario->refusal || !world->transport_count,
@@ -814,14 +759,19 @@ static void check_own_answer(void)
 }
 
 /* Behind an early head there is no status any more: what failed is an error event. */
+static bool has_words(const struct transport *last)
+{
+	struct expectation expected = expect(last);
+	bool whole = last->script->soft && last->delivered == last->script->body.len;
+
+	return (whole || last->script->error_len) && !expected.fails && !expected.unsure &&
+	       expected.status >= 400 && expected.len <= HELD_ERROR && !last->script->encoded;
+}
+
 static void check_early_failure(void)
 {
 	const struct client *client = world->client;
 	const struct transport *last = world_last_transport();
-	struct expectation expected = expect(last);
-	bool whole = last->script->soft && last->delivered == last->script->body.len;
-	bool words = (whole || last->script->error_len) && !expected.fails && !expected.unsure &&
-		     expected.status >= 400 && expected.len <= HELD_ERROR;
 
 	if (!client->was_broken)
 		return; /* gone, or aborted */
@@ -829,7 +779,7 @@ static void check_early_failure(void)
 	check_last_word(false);
 	MUST(world->was_cut || client->ended_at <= last_moment(), "it fails after its deadline");
 	count(COUNT_EARLY_THEN_FAILURE);
-	if (!words || world->was_cut || world->draining || last->script->encoded)
+	if (!last || !has_words(last) || world->was_cut || world->draining)
 		return;
 	MUST(strstr(str_text(&client->last_word), last->script->error_word),
 		"the upstream's words are lost");

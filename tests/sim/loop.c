@@ -84,7 +84,7 @@ void task_start(struct task *task, msec_t delay_ms)
 
 void task_start_first(struct task *task)
 {
-	insert(task, world->now, 0);
+	insert(task, 0, 0); /* before those, too, for which the loop is late */
 }
 
 /* ---- What a person reads. */

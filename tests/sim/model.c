@@ -103,7 +103,7 @@ struct verdict judge(const struct transport *transport)
 	size_t next;
 	struct verdict verdict = whole_events(transport, &next);
 
-	if (!verdict.by_terminal && transport->outcome == OUTCOME_ENDED)
+	if (!verdict.by_terminal && transport->fate == FATE_ENDED)
 		judge_clean_end(transport, next, &verdict);
 	return verdict;
 }
@@ -154,7 +154,7 @@ static bool may_tell_stream(const struct transport *transport)
 
 	if (!holds_streams() || verdict.by_terminal || verdict.failed)
 		return true;
-	if (transport->outcome == OUTCOME_ENDED)
+	if (transport->fate == FATE_ENDED)
 		return verdict.kind != STREAM_CUT || verdict.other;
 	if (verdict.other)
 		return transport->delivered - transport->script->other_at > HELD_ERROR;
@@ -173,11 +173,11 @@ bool may_tell(const struct transport *transport)
 {
 	const struct script *script = transport->script;
 
-	if (!transport->head_told || transport->outcome == OUTCOME_FAILED)
+	if (!transport->head_told || transport->fate == FATE_FAILED)
 		return false;
 	if (is_read_stream(transport))
 		return may_tell_stream(transport);
-	if (transport->outcome == OUTCOME_ENDED)
+	if (transport->fate == FATE_ENDED)
 		return true;
 	if (script->status >= 400)
 		return transport->delivered > HELD_ERROR || was_waited_for(transport);
@@ -199,7 +199,7 @@ static bool must_tell_stream(const struct transport *transport)
 
 bool must_be_told(const struct transport *transport)
 {
-	if (!transport->head_told || transport->outcome != OUTCOME_RUNNING)
+	if (!transport->head_told || transport->fate != FATE_RUNNING)
 		return false;
 	if (is_read_stream(transport))
 		return must_tell_stream(transport);
@@ -228,7 +228,7 @@ static void expect_stream(const struct transport *transport, struct expectation 
 	expected->stream = !holds_streams() || !(verdict.failed || verdict.other) ||
 			   (verdict.failed && verdict.speaks && !options()->hold_stream);
 	if (expected->stream) {
-		expected->fails = transport->outcome == OUTCOME_ENDED &&
+		expected->fails = transport->fate == FATE_ENDED &&
 				  (verdict.kind == STREAM_CUT || verdict.failed || verdict.other);
 		return;
 	}
@@ -245,7 +245,7 @@ static void expect_body(const struct transport *transport, struct expectation *e
 	const struct script *script = transport->script;
 	bool inference = path_is_inference(world->scenario->path) &&
 			 str_same(world->scenario->method, "POST") && !transport->follow_up;
-	bool ended = transport->outcome == OUTCOME_ENDED;
+	bool ended = transport->fate == FATE_ENDED;
 	bool whole = ended && transport->delivered == script->body.len;
 	bool json = str_begins(script->type, "application/json") && script->status == 200;
 	bool framed = script->says_length || script->chunked;
@@ -266,8 +266,8 @@ struct expectation expect(const struct transport *transport)
 	struct expectation expected = {
 		.status = transport->script->status, .len = transport->delivered};
 
-	if (!transport->head_told || transport->outcome == OUTCOME_FAILED ||
-		transport->outcome == OUTCOME_CANCELLED)
+	if (!transport->head_told || transport->fate == FATE_FAILED ||
+		transport->fate == FATE_CANCELLED)
 		expected.fails = true;
 	else if (is_read_stream(transport))
 		expect_stream(transport, &expected);

@@ -495,7 +495,7 @@ static void make_retry_after(struct maker *m)
 	struct tm utc;
 
 	script->floor_ms = -1;
-	switch (rng_below(m->rng, 8)) {
+	switch (rng_below(m->rng, 9)) {
 	case 0:
 		script->retry_after = "0";
 		script->floor_ms = 0;
@@ -516,6 +516,10 @@ static void make_retry_after(struct maker *m)
 	case 4:
 		script->retry_after = "soon";
 		break;
+	case 6:
+		script->retry_after = "90";
+		script->floor_ms = 90000;
+		break;
 	case 5:
 		gmtime_r(&date, &utc);
 		strftime(script->retry_after_text, sizeof(script->retry_after_text),
@@ -534,21 +538,98 @@ static void frame(struct maker *m)
 	m->script->chunked = !m->script->says_length && rng_chance(m->rng, 50);
 }
 
-static void make_status(struct maker *m)
+static void make_error_status(struct maker *m, int status)
 {
-	static const int statuses[] = {400, 401, 404, 408, 409, 413, 422, 429, 429, 429, 500, 500,
-		502, 503, 503, 503, 504, 520, 599, 301, 304};
-
 	m->script->name = "a status";
-	m->script->status = RNG_PICK(m->rng, statuses);
-	if (m->scenario->request_class == CLASS_CREATE_WITH_ID && m->index > 0 &&
-		rng_chance(m->rng, 70))
-		m->script->status = 409;
+	m->script->status = status;
 	make_retry_after(m);
 	if (m->script->status != 304)
 		make_error_body(m, body_size(m));
 	frame(m);
 	add_answer_steps(m, false);
+}
+
+/* Quick, whole, and without a word of when to come again. */
+static void make_plain_error(struct maker *m, int status)
+{
+	m->script->name = "an endless error";
+	m->script->status = status;
+	make_error_body(m, 10);
+	m->script->says_length = true;
+	add_way(m, PHASE_BODY);
+	if (!str_same(m->scenario->method, "HEAD"))
+		add_body_steps(m, m->script->body.len);
+	add_step(m, STEP_END, short_delay(m));
+}
+
+static void make_status(struct maker *m)
+{
+	int status;
+
+	static const int statuses[] = {400, 401, 404, 408, 409, 413, 422, 429, 429, 429, 500, 500,
+		502, 503, 503, 503, 504, 520, 599, 301, 304};
+
+	status = RNG_PICK(m->rng, statuses);
+	if (m->scenario->request_class == CLASS_CREATE_WITH_ID && m->index > 0 &&
+		rng_chance(m->rng, 70))
+		status = 409;
+	make_error_status(m, status);
+}
+
+static void make_scaling(struct maker *m)
+{
+	struct script *script = m->script;
+
+	script->name = "a deployment that starts";
+	script->status = 503;
+	script->scaling = script->soft = true;
+	str_addf(&script->body,
+		"{\"error\":{\"code\":\"DEPLOYMENT_SCALING_UP\",\"message\":\"%s\"}}",
+		script->error_word);
+	if (rng_chance(m->rng, 20))
+		make_retry_after(m);
+	frame(m);
+	add_answer_steps(m, false);
+}
+
+static void make_unreachable(struct maker *m)
+{
+	bool certificate = rng_chance(m->rng, 10);
+
+	m->script->name = "refused";
+	add_way(m, certificate ? PHASE_TLS : PHASE_CONNECT);
+	if (certificate)
+		add_fail(m, PHASE_TLS, ERROR_TLS_CERTIFICATE_ERROR);
+	else
+		add_fail(m, PHASE_CONNECT, ERROR_CONNECTION_REFUSED);
+}
+
+/* Mostly one after another, and quickly. */
+static void make_storm(struct maker *m)
+{
+	static const int errors[] = {500, 502, 503, 504};
+
+	switch (m->scenario->crowd.storm) {
+	case STORM_THROTTLED:
+		if (m->scenario->crowd.endless)
+			make_plain_error(m, 429);
+		else
+			make_error_status(m, 429);
+		break;
+	case STORM_ERRORS:
+		if (m->scenario->crowd.endless)
+			make_plain_error(m, 503);
+		else
+			make_error_status(m, RNG_PICK(m->rng, errors));
+		break;
+	case STORM_UNREACHABLE:
+		make_unreachable(m);
+		break;
+	case STORM_SCALING:
+	case STORM_NONE:
+		make_scaling(m);
+		break;
+	}
 }
 
 /* What is no stream, and says so. */
@@ -622,7 +703,10 @@ static void make_script(struct maker *m)
 	/* What an attempt of a create that failed has made is met by the next one. */
 	if (m->scenario->request_class == CLASS_CREATE_WITH_ID)
 		kind = m->index ? 24 + rng_below(m->rng, 50) : rng_below(m->rng, 50);
-	if (kind < 12)
+	if (m->scenario->crowd.endless ||
+		(m->index < m->scenario->crowd.storm_attempts && rng_chance(m->rng, 90)))
+		make_storm(m);
+	else if (kind < 12)
 		make_early_failure(m);
 	else if (kind < 16)
 		make_silence(m);
@@ -683,12 +767,13 @@ static void make_retry(struct rng *rng, struct retry_policy *retry)
 	static const int statuses[] = {408, 429, 500, 502, 503, 504, 520};
 	static const msec_t bases[] = {1, 50, 500, 1000};
 	static const msec_t caps[] = {100, 5000, 60000};
+	static const msec_t after_caps[] = {100, 5000, 60000, 60000, 100000};
 
 	retry->max_attempts = 1 + (int)rng_below(rng, 6);
 	retry->backoff.base_ms = RNG_PICK(rng, bases);
 	retry->backoff.cap_ms = RNG_PICK(rng, caps);
 	retry->backoff.jitter = (enum jitter)rng_below(rng, JITTER_NONE + 1);
-	retry->retry_after_cap_ms = RNG_PICK(rng, caps);
+	retry->retry_after_cap_ms = RNG_PICK(rng, after_caps);
 	for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++)
 		retry->statuses[i] = statuses[i];
 }
@@ -789,8 +874,8 @@ static void make_late_conflict(struct rng *rng, struct scenario *scenario)
 
 static void make_endings(struct rng *rng, struct scenario *scenario)
 {
-	static const char *const states[] = {
-		"TRYING", "BACKING_OFF", "RELAYING", "BREAKING", "ANSWERING"};
+	static const char *const states[] = {"ADMITTING", "LETTER", "TRYING", "BACKING_OFF",
+		"RELAYING", "BREAKING", "ANSWERING"};
 
 	make_late_conflict(rng, scenario);
 	while (scenario->ending_count < MAX_ENDINGS && rng_chance(rng, 20)) {
@@ -806,6 +891,61 @@ static void make_endings(struct rng *rng, struct scenario *scenario)
 			ending->delay_ms = some_instant(rng, scenario);
 		}
 	}
+}
+
+/* ---- The upstream, and who else is there. */
+
+static void make_upstream(struct rng *rng, struct upstream_options *options)
+{
+	static const int64_t places[] = {-1, 1, 1, 2, 3, 1024};
+	static const int64_t queues[] = {0, 1, 2, 4, 1024, 1024, 1024, 1024, 1024};
+	static const int64_t bytes[] = {-1, -1, -1, 5000};
+	static const double budgets[] = {-1, 0, 0.2};
+
+	options->max_in_flight = RNG_PICK(rng, places);
+	options->queue = RNG_PICK(rng, queues);
+	options->queue_bytes = RNG_PICK(rng, bytes);
+	options->retry_budget = RNG_PICK(rng, budgets);
+	options->pacing = rng_chance(rng, 60);
+	options->breaker = rng_chance(rng, 60);
+}
+
+static void make_waits(struct rng *rng, struct scenario *scenario)
+{
+	static const msec_t waits[] = {50, 1000, 10000, 10000, 600000};
+	static const msec_t scale_ups[] = {0, 0, 3000, 60000, 600000, 1500000};
+	struct profile_options *options = &scenario->profile.options;
+
+	options->pool_timeout = RNG_PICK(rng, waits);
+	options->outage_wait = RNG_PICK(rng, waits);
+	options->retry_after_cap = scenario->profile.retry.retry_after_cap_ms;
+	scenario->profile.retry.scale_up_wait_ms = RNG_PICK(rng, scale_ups);
+}
+
+static void make_crowd(struct rng *rng, struct scenario *scenario)
+{
+	static const msec_t holds[] = {10, 500, 5000, 30000, 700000};
+	static const msec_t thinks[] = {1, 200, 5000};
+	static const msec_t storms[] = {100, 5000, 100000, 2000000};
+	static const msec_t flaps[] = {0, 0, 700, 4000, 20000};
+	struct crowd *crowd = &scenario->crowd;
+
+	make_upstream(rng, &crowd->upstream);
+	make_waits(rng, scenario);
+	if (rng_chance(rng, 60))
+		crowd->phantoms = 1 + rng_below(rng, 8);
+	if (rng_chance(rng, 50))
+		crowd->storm = (enum storm)rng_below(rng, STORM_SCALING + 1);
+	if (crowd->storm)
+		crowd->storm_attempts = rng_chance(rng, 20) ? MAX_SCRIPTS : rng_below(rng, 8);
+	crowd->storm_ms = RNG_PICK(rng, storms);
+	crowd->flap_ms = RNG_PICK(rng, flaps);
+	crowd->hold_ms = RNG_PICK(rng, holds);
+	crowd->think_ms = RNG_PICK(rng, thinks);
+	crowd->patience_ms = rng_chance(rng, 30) ? 100 : 1000000;
+	crowd->spent = rng_chance(rng, 10) && crowd->upstream.retry_budget >= 0;
+	crowd->late_percent = rng_chance(rng, 40) ? 70 : 0;
+	crowd->endless = crowd->storm && rng_chance(rng, 4);
 }
 
 /* What comes later is made only once it is asked for: most requests need one attempt or two. */
@@ -833,6 +973,7 @@ struct scenario *scenario_new(uint64_t seed)
 	make_signs(&rng, scenario);
 	make_client(&rng, scenario);
 	make_endings(&rng, scenario);
+	make_crowd(&rng, scenario);
 	scenario->lag_percent = rng_chance(&rng, 30) ? 5 : 0;
 	return scenario;
 }

@@ -109,7 +109,9 @@ static void works_without_a_file(void)
 		return;
 	CHECK(!loading.config->file);
 	CHECK(loading.config->listen_is_default);
+	CHECK(loading.config->admin_is_default);
 	CHECK_STR(loading.config->server.listen, "127.0.0.1:8787 [::1]:8787");
+	CHECK_STR(loading.config->server.admin, "127.0.0.1:8788");
 	CHECK_INT(loading.config->upstream_count, 1);
 	CHECK_INT(loading.config->route_count, 0);
 	upstream = &loading.config->upstreams[0];
@@ -149,14 +151,14 @@ static const struct {
 	const char *name;
 	msec_t first_byte, idle, total;
 	int max_attempts;
-	msec_t backoff_base;
+	msec_t backoff_base, scale_up_wait, outage_wait, pool_timeout;
 } builtin[] = {
-	{"default", 1800000, 1800000, 1800000, 5, 1000},
-	{"interactive", 30000, 30000, 60000, 3, 500},
-	{"agentic", 600000, 300000, 1800000, 5, 1000},
-	{"large", 1800000, 600000, 1800000, 5, 1000},
-	{"batch", 60000, 60000, 60000, 5, 1000},
-	{"control", 15000, 15000, 20000, 3, 1000},
+	{"default", 1800000, 1800000, 1800000, 5, 1000, 0, 60000, 10000},
+	{"interactive", 30000, 30000, 60000, 3, 500, 0, 15000, 10000},
+	{"agentic", 600000, 300000, 1800000, 5, 1000, 600000, 600000, 600000},
+	{"large", 1800000, 600000, 1800000, 5, 1000, 1560000, 600000, 600000},
+	{"batch", 60000, 60000, 60000, 5, 1000, 0, 60000, 10000},
+	{"control", 15000, 15000, 20000, 3, 1000, 0, 60000, 10000},
 };
 
 static void check_builtin_rows(const struct loading *loading, size_t first)
@@ -190,6 +192,10 @@ static void builtin_profiles_are_the_tables(void)
 		ROW("%s", builtin[i].name);
 		CHECK_INT(got->options.backoff_base, builtin[i].backoff_base);
 		CHECK_INT(got->retry.backoff.base_ms, builtin[i].backoff_base);
+		CHECK_INT(got->options.scale_up_wait, builtin[i].scale_up_wait);
+		CHECK_INT(got->options.outage_wait, builtin[i].outage_wait);
+		CHECK_INT(got->options.pool_timeout, builtin[i].pool_timeout);
+		CHECK_INT(got->options.hedge_after, 0);
 		CHECK_INT(got->retry.backoff.cap_ms, 60000);
 		CHECK_INT(got->retry.backoff.jitter, JITTER_ADDITIVE);
 		CHECK_INT(got->retry.retry_after_cap_ms, 60000);
@@ -209,7 +215,8 @@ static void builtin_profiles_keep_their_rows(void)
 	if (!load_fine(&loading, "[profile.default]\n"
 				 "first_byte_timeout = 7m\nidle_timeout = 7m\ntotal_timeout = 7m\n"
 				 "max_attempts = 2\nconnect_timeout = 3s\nretry_statuses = 503\n"
-				 "jitter = full\nhold_body = 0\n"))
+				 "jitter = full\nhold_body = 0\nhedge_after = 9s\n"
+				 "outage_wait = 7s\npool_timeout = 7s\nscale_up_wait = 7s\n"))
 		return;
 	check_builtin_rows(&loading, 1);
 	for (size_t i = 0; i < COUNT_OF(builtin); i++) {
@@ -221,6 +228,13 @@ static void builtin_profiles_keep_their_rows(void)
 		CHECK_INT(got->retry.statuses[1], 0);
 		CHECK_INT(got->retry.backoff.jitter, JITTER_FULL);
 		CHECK_INT(got->options.hold_body, 0);
+		CHECK_INT(got->options.hedge_after, 9000);
+		CHECK_INT(got->options.outage_wait,
+			builtin[i].outage_wait == 60000 ? 7000 : builtin[i].outage_wait);
+		CHECK_INT(got->options.pool_timeout,
+			builtin[i].pool_timeout == 10000 ? 7000 : builtin[i].pool_timeout);
+		CHECK_INT(got->options.scale_up_wait,
+			builtin[i].scale_up_wait == 0 ? 7000 : builtin[i].scale_up_wait);
 	}
 }
 
@@ -302,6 +316,124 @@ static void routes_stand_in_order(void)
 	CHECK_INT(config->routes[1].profile, -1);
 	CHECK_STR(config->route_globs[1].path, NULL);
 	CHECK_STR(config->route_globs[1].model, NULL);
+}
+
+static const char two_upstreams[] = "[upstream.one]\nurl = https://one.example\n"
+				    "[upstream.two]\nurl = https://two.example\n";
+
+static void check_fallback(
+	const char *value, const char *routes_own, const char *model, int upstream)
+{
+	_cleanup_free_ char *two = temp_file("two_api_key", "fw_two", 6, 0400);
+	_cleanup_str_ struct str directory = STR_NULL, text = STR_NULL;
+	_cleanup_loading_ struct loading loading;
+	char *environment[] = {NULL, NULL};
+
+	ROW("fallback = %s", value);
+	CHECK(two != NULL);
+	str_addf(&directory, "CREDENTIALS_DIRECTORY=%s", temp_directory);
+	environment[0] = directory.data;
+	str_addf(&text, "%s[route.a]\nupstream = %s\nfallback = %s\n", two_upstreams, routes_own,
+		value);
+	load(&loading, str_text(&text), environment, NULL);
+	CHECK_STR(str_text(&loading.said), "");
+	if (!CHECK(loading.config != NULL))
+		return;
+	CHECK_STR(loading.config->routes[0].fallback_model, model);
+	CHECK_INT(loading.config->routes[0].fallback_upstream, upstream);
+}
+
+static void routes_have_fallbacks(void)
+{
+	static const struct {
+		const char *value, *routes_own, *model;
+		int upstream;
+	} rows[] = {
+		{"", "", NULL, -1},
+		{"m", "", "m", -1},
+		{"accounts/fireworks/models/m", "two", "accounts/fireworks/models/m", -1},
+		{"accounts/a/models/m:free", "", "accounts/a/models/m:free", -1},
+		{"o.1:m", "", "o.1:m", -1},
+		{"one:m", "", "m", 0},
+		{"two:m", "", "m", 1},
+		{"two:m", "two", "m", 1},
+		{"two:gpt:large", "", "gpt:large", 1},
+		{"two:accounts/a/deployments/d", "", "accounts/a/deployments/d", 1},
+		{"two: spaced out", "", " spaced out", 1},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+		check_fallback(rows[i].value, rows[i].routes_own, rows[i].model, rows[i].upstream);
+}
+
+/* A key goes to its own upstream only, and the client's to the one that it was sent for. */
+static void a_fallback_needs_a_key_of_its_upstream(void)
+{
+	_cleanup_free_ char *path = temp_file("key", "fw_two", 6, 0600);
+	_cleanup_str_ struct str with = STR_NULL, without = STR_NULL;
+	_cleanup_loading_ struct loading given, missing, foreign, unreadable;
+
+	str_addf(&with, "%sapi_key_file = %s\n[route.a]\nfallback = two:m\n", two_upstreams, path);
+	if (load_fine(&given, str_text(&with)))
+		CHECK_INT(given.config->routes[0].fallback_upstream, 1);
+	str_addf(&without, "%s[route.a]\nfallback = two:m\n", two_upstreams);
+	load_text(&missing, str_text(&without));
+	CHECK_INT(missing.errors, 1);
+	check_says(&missing, "FILE:6", "api_key_file");
+	str_clear(&without);
+	str_addf(&without, "%s[route.a]\nupstream = two\nfallback = one:m\n", two_upstreams);
+	load_text(&foreign, str_text(&without)); /* what it sends has two's key, or none */
+	check_says(&foreign, "FILE:7", "api_key_file");
+	str_clear(&without);
+	str_addf(&without, "%sapi_key_file = /nonexistent/key\n[route.a]\nfallback = two:m\n",
+		two_upstreams);
+	load_text(&unreadable, str_text(&without));
+	CHECK_INT(unreadable.errors, 1);
+	check_says(&unreadable, "FILE:5", "/nonexistent/key");
+}
+
+/* From the environment anything may come. */
+static void a_fallback_has_no_control_bytes(void)
+{
+	static const char *const values[] = {"a\tb", "a\n", "two:\x7f", "\x01"};
+
+	for (size_t i = 0; i < COUNT_OF(values); i++) {
+		_cleanup_str_ struct str variable = STR_NULL;
+		_cleanup_loading_ struct loading loading;
+		char *environment[] = {NULL, NULL};
+
+		ROW("value %zu", i);
+		str_addf(&variable, "ANDIRON_ROUTE_A_FALLBACK=%s", values[i]);
+		environment[0] = variable.data;
+		load(&loading, "[route.a]\n", environment, NULL);
+		CHECK_INT(loading.errors, 1);
+		check_says(&loading, "ANDIRON_ROUTE_A_FALLBACK", "control");
+	}
+}
+
+static void the_admin_listener_has_an_address(void)
+{
+	static const char *const good[] = {"off", "127.0.0.1:8788", "[::1]:9", "0.0.0.0:8788",
+		"[::]:8788", "192.0.2.1:1", "127.0.0.1:0"};
+	const struct config_flag flags[] = {
+		{"--admin", "server", "admin", "off"}, {NULL, NULL, NULL, NULL}};
+	_cleanup_loading_ struct loading flag;
+
+	for (size_t i = 0; i < COUNT_OF(good); i++) {
+		_cleanup_str_ struct str text = STR_NULL;
+		_cleanup_loading_ struct loading loading;
+
+		ROW("admin = %s", good[i]);
+		str_addf(&text, "[server]\nlisten = 127.0.0.1:0\nadmin = %s\n", good[i]);
+		if (!load_fine(&loading, str_text(&text)))
+			continue;
+		CHECK_STR(loading.config->server.admin, good[i]);
+		CHECK(!loading.config->admin_is_default);
+	}
+	ROW("%s", "");
+	load(&flag, NULL, NULL, flags);
+	CHECK_STR(flag.config->server.admin, "off");
+	CHECK(!flag.config->admin_is_default);
 }
 
 /* ---- Precedence */
@@ -518,6 +650,16 @@ static void each_mistake_has_its_place(void)
 		{"[server]\nunix_users = -1\n", "FILE:2", "-1"},
 		{"[server]\nunix_users = 4294967295\n", "FILE:2", "4294967295"},
 		{"[server]\nunix_users = 18446744073709551616\n", "FILE:2", "no user"},
+		/* the admin listener */
+		{"[server]\nadmin =\n", "FILE:2", "no address"},
+		{"[server]\nadmin = on\n", "FILE:2", "no address"},
+		{"[server]\nadmin = 8788\n", "FILE:2", "no address"},
+		{"[server]\nadmin = localhost:8788\n", "FILE:2", "no address"},
+		{"[server]\nadmin = unix:/run/admin\n", "FILE:2", "no address"},
+		{"[server]\nadmin = systemd\n", "FILE:2", "no address"},
+		{"[server]\nadmin = 127.0.0.1:1 [::1]:1\n", "FILE:2", "no address"},
+		{"[server]\nadmin = 127.0.0.1:8787\n", "FILE:2", "listen"},
+		{"[server]\nlisten = [::1]:1 127.0.0.1:8788\n", "FILE:1", "admin"},
 		/* upstreams */
 		{"[upstream.other]\n", "FILE:1", "no url"},
 		{"[upstream.other]\nurl =\n", "FILE:2", "no url"},
@@ -531,11 +673,24 @@ static void each_mistake_has_its_place(void)
 			"/nonexistent/key"},
 		{"[upstream.fireworks]\napi_key_file = /\n", "FILE:2", "regular"},
 		{"[upstream.fireworks]\ntransport = carrier-pigeon\n", "FILE:2", "evhttp"},
+		{"[upstream.fireworks]\nmax_in_flight = 0\n", "FILE:2", "out of range"},
+		{"[upstream.fireworks]\nqueue = off\n", "FILE:2", "off"},
+		{"[upstream.fireworks]\nqueue_bytes = 0\n", "FILE:2", "out of range"},
+		{"[upstream.fireworks]\npacing = auto\n", "FILE:2", "auto"},
+		{"[upstream.fireworks]\nretry_budget = 20\n", "FILE:2", "20%"},
+		{"[upstream.fireworks]\nretry_budget = 1001%\n", "FILE:2", "0% to 1000%"},
+		{"[profile.mine]\npool_timeout = 0\n", "FILE:2", "out of range"},
+		{"[profile.mine]\noutage_wait = 0\n", "FILE:2", "out of range"},
+		{"[profile.mine]\noutage_wait = off\n", "FILE:2", "off"},
 		/* names that nothing defines */
 		{"[upstream.fireworks]\nprofile = quick\n", "FILE:2", "quick"},
 		{"[route.a]\nprofile = quick\n", "FILE:2", "quick"},
 		{"[route.a]\npath = /x\nupstream = other\n", "FILE:3", "other"},
 		{"[route.a]\nprofile = Default\n", "FILE:2", "Default"},
+		{"[route.a]\nfallback = other:m\n", "FILE:2", "other"},
+		{"[route.a]\nfallback = fireworks:\n", "FILE:2", "no model"},
+		{"[route.a]\nfallback = :m\n", "FILE:2", "no model"},
+		{"[route.a]\nfallback = fireworks::m\n", "FILE:2", "no model"},
 		/* lists of statuses */
 		{"[profile.default]\nretry_statuses = 200\n", "FILE:2", "400 to 599"},
 		{"[profile.default]\nretry_statuses = 503 600\n", "FILE:2", "400 to 599"},
@@ -546,10 +701,7 @@ static void each_mistake_has_its_place(void)
 		{"[profile.default]\nretry_statuses = -50\n", "FILE:2", "400 to 599"},
 		{"[profile.mine]\nretry_statuses = 429;500\n", "FILE:2", "400 to 599"},
 		/* what is not part of this version */
-		{"[server]\nadmin = 127.0.0.1:8788\n", "FILE:2", "not built"},
-		{"[upstream.fireworks]\npacing = on\n", "FILE:2", "not built"},
-		{"[profile.large]\nscale_up_wait = 26m\n", "FILE:2", "not built"},
-		{"[route.a]\nfallback = m\n", "FILE:2", "not built"},
+		{"[upstream.fireworks]\nproxy = http://127.0.0.1:3128\n", "FILE:2", "not built"},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(rows); i++) {
@@ -799,7 +951,8 @@ static void an_upstream_is_not_andiron_itself(void)
 		{"127.0.0.1:8787", "https://[::ffff:127.0.0.1]:8787", false},
 		{"127.0.0.1:1 [::1]:443", "https://[::1]", false},
 		{"127.0.0.1:1 [::1]:443", "https://[::]", false},
-		{"127.0.0.1:8787", "http://127.0.0.1:8788", true},
+		{"127.0.0.1:8787", "http://127.0.0.1:8788", false}, /* admin */
+		{"127.0.0.1:8787", "http://127.0.0.1:8789", true},
 		{"127.0.0.1:8787", "http://127.0.0.2:8787", true},
 		{"127.0.0.1:8787", "http://[::1]:8787", true},
 		{"[::1]:8787", "http://127.0.0.1:8787", true},
@@ -974,6 +1127,11 @@ static void what_is_rendered_loads_again(void)
 		"[route.b]\npath = /inference/v1/chat/*\nmodel = accounts/*/deployments/*\n"
 		"profile = agentic\nupstream = fireworks\n[route.a]\n[route.c]\nmodel = *#*\n",
 		"[upstream.u]\nurl = http://[::1]:1\nca_file =\npool_idle = 90s\n",
+		"[server]\nadmin = off\n[upstream.fireworks]\nmax_in_flight = off\nqueue = 0\n"
+		"queue_bytes = off\npacing = off\nbreaker = off\nretry_budget = 0.5%\n"
+		"[profile.default]\npool_timeout = 1.5s\noutage_wait = 2h\nhedge_after = 1s\n"
+		"[route.a]\nfallback = fireworks:accounts/a/models/m:free\n",
+		"[upstream.fireworks]\nretry_budget = off\n",
 	};
 
 	for (size_t i = 0; i < COUNT_OF(texts); i++)
@@ -1043,7 +1201,9 @@ static void lives_as_long_as_its_last_reference(void)
 TEST_MAIN(TEST(works_without_a_file), TEST(an_empty_file_is_none),
 	TEST(builtin_profiles_are_the_tables), TEST(builtin_profiles_keep_their_rows),
 	TEST(profiles_are_changed_key_by_key), TEST(upstreams_stand_in_order),
-	TEST(routes_stand_in_order), TEST(flags_beat_the_environment_beats_the_file),
+	TEST(routes_stand_in_order), TEST(routes_have_fallbacks),
+	TEST(a_fallback_needs_a_key_of_its_upstream), TEST(a_fallback_has_no_control_bytes),
+	TEST(the_admin_listener_has_an_address), TEST(flags_beat_the_environment_beats_the_file),
 	TEST(flags_are_for_the_first_upstream), TEST(the_environment_reaches_every_section),
 	TEST(unknown_variables_warn), TEST(wrong_values_are_named_by_their_source),
 	TEST(a_listen_that_was_written_down_is_no_default), TEST(each_mistake_has_its_place),

@@ -168,6 +168,109 @@ static void huge_waits_stay_long(void)
 	CHECK(header_retry_after_ms("Fri, 31 Dec 9999 23:59:59 GMT", NULL, wall_now_us) > year_ms);
 }
 
+static void reads_ratelimit_fields(void)
+{
+	static const struct {
+		const char *ratelimit, *remaining, *reset;
+		int64_t want;
+	} rows[] = {
+		{NULL, NULL, NULL, -1},
+		{"\"p\";r=0;t=30", NULL, NULL, 30000},
+		{"\"p\";r=0;t=0", NULL, NULL, 0},
+		{"\"p\"; r=0;  t=30", NULL, NULL, 30000},
+		{"\"p\";t=30;r=0", NULL, NULL, 30000},
+		{"  \"p\";r=0;t=30  ", NULL, NULL, 30000},
+		{"p;r=0;t=30", NULL, NULL, 30000},
+		{"\"p\";r=0;t=999999999999999", NULL, NULL, INT64_C(999999999999999000)},
+		{"\"p\";r=0;t=0030", NULL, NULL, 30000},
+		/* there is quota left, or nobody says how long there is none */
+		{"\"p\";r=1;t=30", NULL, NULL, -1},
+		{"\"p\";r=0", NULL, NULL, -1},
+		{"\"p\";t=30", NULL, NULL, -1},
+		{"\"p\"", NULL, NULL, -1},
+		{"\"p\";R=0;t=30", NULL, NULL, -1},
+		{"", NULL, NULL, -1},
+		{" ", NULL, NULL, -1},
+		/* several policies: the longest of those that are used up */
+		{"\"a\";r=0;t=5, \"b\";r=0;t=60,\"c\";r=0;t=7", NULL, NULL, 60000},
+		{"\"a\";r=0;t=5\t,\t\"b\";r=9;t=60", NULL, NULL, 5000},
+		{"\"a\";r=9;t=5, \"b\";r=9;t=60", NULL, NULL, -1},
+		{"\"a\";r=0, \"b\";r=0;t=2", NULL, NULL, 2000},
+		/* other parameters and values of every kind; the last of two counts */
+		{"\"a,;\\\"\\\\\";pk=:cHsdsRa894==:;r=0;w;x=?1;y=-1.5;z=@-9;t=3;u=*t/:k", NULL,
+			NULL, 3000},
+		{"\"a\";d=%\"f%c3%bc\";r=0;t=3", NULL, NULL, 3000},
+		{"\"a\";r=5;t=1;r=0;t=3", NULL, NULL, 3000},
+		{"\"a\";r=0;t=3;r=5", NULL, NULL, -1},
+		{"-1;r=0;t=1, 1.5;r=0;t=2, ?0;r=0;t=3, :YQ==:;r=0;t=4", NULL, NULL, 4000},
+		{"\"a\";rr=1;tt=9;r=0;t=3", NULL, NULL, 3000},
+		/* malformed: all of it is ignored */
+		{"\"p\";r=0;t=30,", NULL, NULL, -1},
+		{"\"a\";r=0;t=5, ", NULL, NULL, -1},
+		{",\"p\";r=0;t=30", NULL, NULL, -1},
+		{"\"p\";r=0;t=30 x", NULL, NULL, -1},
+		{"\"p\" ;r=0;t=30", NULL, NULL, -1},
+		{"\"p\";r=0;t=30;", NULL, NULL, -1},
+		{"\"p\";r=0;t=", NULL, NULL, -1},
+		{"\"p\";r=0;t =30", NULL, NULL, -1},
+		{"\"p\";r=0;t=-30", NULL, NULL, -1},
+		{"\"p\";r=-1;t=30", NULL, NULL, -1},
+		{"\"p\";r=0;t=1.5", NULL, NULL, -1},
+		{"\"p\";r=0.0;t=1", NULL, NULL, -1},
+		{"\"p\";r=0;t=\"30\"", NULL, NULL, -1},
+		{"\"p\";r;t=30", NULL, NULL, -1},
+		{"\"p\";r=0;t=1000000000000000", NULL, NULL, -1},
+		{"\"p\";r=0;t=30;x=1.2345", NULL, NULL, -1},
+		{"\"p\";r=0;t=30;x=1234567890123.1", NULL, NULL, -1},
+		{"\"p\";r=0;t=30;x=1.", NULL, NULL, -1},
+		{"\"p\";r=0;t=30;x=-", NULL, NULL, -1},
+		{"\"p\";r=0;t=30;x=?2", NULL, NULL, -1},
+		{"\"p\";r=0;t=30;x=:a", NULL, NULL, -1},
+		{"\"p\";r=0;t=30;x=@1.5", NULL, NULL, -1},
+		{"\"p\";r=0;t=30;x=%\"%C3\"", NULL, NULL, -1},
+		{"\"p\";r=0;t=30;x=%a", NULL, NULL, -1},
+		{"\"p\";r=0;t=30;X=1", NULL, NULL, -1},
+		{"\"p\";r=0;t=30;1=1", NULL, NULL, -1},
+		{"\"p;r=0;t=30", NULL, NULL, -1},
+		{"\"p\\", NULL, NULL, -1},
+		{"\"\\p\";r=0;t=30", NULL, NULL, -1},
+		{"\"\xc3\xa9\";r=0;t=30", NULL, NULL, -1},
+		{"(\"p\");r=0;t=30", NULL, NULL, -1},
+		{"\"a\";r=0;t=5, (", NULL, NULL, -1},
+		{"limit=10, remaining=0, reset=30", NULL, NULL, -1},
+		/* the older ones, where the new one is missing or malformed */
+		{NULL, "0", "30", 30000},
+		{NULL, "0", "0", 0},
+		{NULL, "00", "30 ", 30000},
+		{"", "0", "30", 30000},
+		{"\"p\";r=0;t=5,", "0", "30", 30000},
+		{"\"p\";r=0;t=-5", "0", "30", 30000},
+		{"\"p\";r=0;t=5", "0", "30", 5000},
+		{"\"p\";r=1;t=5", "0", "30", -1},
+		{NULL, "1", "30", -1},
+		{NULL, "0", NULL, -1},
+		{NULL, NULL, "30", -1},
+		{NULL, "0", "-30", -1},
+		{NULL, "0", "1.5", -1},
+		{NULL, "0.0", "30", -1},
+		{NULL, "0.5", "30", -1},
+		{NULL, "", "30", -1},
+		{NULL, "0", "", -1},
+		{NULL, "0", "30s", -1},
+		{NULL, "0", "30, 60", -1},
+		{NULL, "none", "30", -1},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		ROW("RateLimit: %s, %s, %s", rows[i].ratelimit ? rows[i].ratelimit : "(none)",
+			rows[i].remaining ? rows[i].remaining : "(none)",
+			rows[i].reset ? rows[i].reset : "(none)");
+		CHECK_INT(header_ratelimit_wait_ms(
+				  rows[i].ratelimit, rows[i].remaining, rows[i].reset),
+			rows[i].want);
+	}
+}
+
 static void knows_an_event_stream(void)
 {
 	static const struct {
@@ -260,5 +363,5 @@ static void knows_a_token(void)
 }
 
 TEST_MAIN(TEST(knows_the_fields_of_one_connection), TEST(finds_a_token_in_a_list),
-	TEST(reads_how_long_to_wait), TEST(huge_waits_stay_long), TEST(knows_an_event_stream),
-	TEST(knows_a_traceparent), TEST(knows_a_token))
+	TEST(reads_how_long_to_wait), TEST(huge_waits_stay_long), TEST(reads_ratelimit_fields),
+	TEST(knows_an_event_stream), TEST(knows_a_traceparent), TEST(knows_a_token))

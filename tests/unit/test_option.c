@@ -179,8 +179,8 @@ static void every_quantity_has_its_bounds(void)
 
 static void check_zero(struct section *section, const struct config_option *option)
 {
-	static const char *const off_at_zero[] = {
-		"hold_body", "hold_stream", "heartbeat", "body_bytes"};
+	static const char *const off_at_zero[] = {"hold_body", "hold_stream", "heartbeat",
+		"body_bytes", "queue", "scale_up_wait", "hedge_after"};
 	bool is_off = false;
 
 	for (size_t i = 0; i < COUNT_OF(off_at_zero); i++)
@@ -263,6 +263,7 @@ static void defaults_are_the_contracts(void)
 		const char *key, *value;
 	} rows[] = {
 		{SECTION_SERVER, "listen", "127.0.0.1:8787 [::1]:8787"},
+		{SECTION_SERVER, "admin", "127.0.0.1:8788"},
 		{SECTION_SERVER, "workers", "auto"},
 		{SECTION_SERVER, "max_body", "64MiB"},
 		{SECTION_SERVER, "max_header", "64KiB"},
@@ -281,13 +282,22 @@ static void defaults_are_the_contracts(void)
 		{SECTION_UPSTREAM, "api_key_file", ""},
 		{SECTION_UPSTREAM, "profile", ""},
 		{SECTION_UPSTREAM, "ca_file", ""},
+		{SECTION_UPSTREAM, "max_in_flight", "1024"},
+		{SECTION_UPSTREAM, "queue", "1024"},
+		{SECTION_UPSTREAM, "queue_bytes", "256MiB"},
+		{SECTION_UPSTREAM, "pacing", "on"},
+		{SECTION_UPSTREAM, "breaker", "on"},
 		{SECTION_UPSTREAM, "pool_idle", "1m"},
+		{SECTION_UPSTREAM, "proxy", ""},
 		{SECTION_UPSTREAM, "transport", "native"},
+		{SECTION_UPSTREAM, "retry_budget", "20%"},
 		{SECTION_PROFILE, "connect_timeout", "10s"},
 		{SECTION_PROFILE, "write_timeout", "30s"},
 		{SECTION_PROFILE, "first_byte_timeout", "30m"},
 		{SECTION_PROFILE, "idle_timeout", "30m"},
+		{SECTION_PROFILE, "pool_timeout", "10s"},
 		{SECTION_PROFILE, "total_timeout", "30m"},
+		{SECTION_PROFILE, "outage_wait", "1m"},
 		{SECTION_PROFILE, "max_attempts", "5"},
 		{SECTION_PROFILE, "backoff_base", "1s"},
 		{SECTION_PROFILE, "backoff_cap", "1m"},
@@ -428,6 +438,33 @@ static void parses_counts(void)
 	check_values(SECTION_PROFILE, "max_attempts", good, bad);
 }
 
+static void parses_percentages(void)
+{
+	static const char *const good[][2] = {{"20%", "20%"}, {"0.5%", "0.5%"}, {"0%", "0%"},
+		{"off", "off"}, {"020.50%", "20.5%"}, {"100%", "100%"}, {"1000%", "1000%"},
+		{"33.333%", "33.333%"}, {"0.001%", "0.001%"}, {"999.999%", "999.999%"},
+		{"12.34567%", "12.346%"}, {"0.1%", "0.1%"}, {"29%", "29%"}, {NULL, NULL}};
+	static const char *const bad[] = {"20", "0", "0.2", "%", "-1%", "+1%", "20 %", "20%%",
+		"20%x", "1e2%", "1.%", ".5%", "1000.001%", "1001%", "99999999999999999999%", "on",
+		"OFF", "inf%", "nan%", NULL};
+	static const struct {
+		const char *text;
+		double want;
+	} shares[] = {{"20%", 0.2}, {"0.5%", 0.005}, {"0%", 0}, {"1000%", 10}, {"100%", 1}};
+	_cleanup_section_ struct section section;
+
+	check_values(SECTION_UPSTREAM, "retry_budget", good, bad);
+	section_init(&section, SECTION_UPSTREAM);
+	for (size_t i = 0; i < COUNT_OF(shares); i++) {
+		ROW("%s", shares[i].text);
+		check_set(&section, option_find(section.table, "retry_budget"), shares[i].text);
+		CHECK(section.options.upstream.retry_budget == shares[i].want);
+	}
+	check_set(&section, option_find(section.table, "retry_budget"), "off");
+	CHECK(section.options.upstream.retry_budget < 0);
+	CHECK_STR(option_find(section.table, "retry_budget")->fallback, "20%");
+}
+
 static void renders_durations(void)
 {
 	static const char *const good[][2] = {{"10ms", "10ms"}, {"1500ms", "1500ms"},
@@ -498,7 +535,7 @@ static void copies_sections(void)
 	CHECK_STR(to.retry_statuses, "503");
 	CHECK_INT(to.hold_body, 0);
 	CHECK_INT(to.connect_timeout, 10000);
-	CHECK_INT(to.pool_timeout, OPTION_SPECIAL);
+	CHECK_INT(to.pool_timeout, 10000);
 	option_copy_section(table, &to, &to);
 	CHECK_STR(to.retry_statuses, "503");
 	option_fini_section(table, &to);
@@ -508,5 +545,6 @@ TEST_MAIN(TEST(every_default_parses), TEST(every_default_is_rendered_as_it_is_re
 	TEST(every_quantity_has_its_bounds), TEST(zero_is_refused_where_it_is_not_off),
 	TEST(every_word_is_known), TEST(every_text_is_taken), TEST(what_is_not_built_stays_off),
 	TEST(defaults_are_the_contracts), TEST(parses_durations), TEST(parses_sizes),
-	TEST(parses_counts), TEST(renders_durations), TEST(some_numbers_have_a_word),
-	TEST(finds_options), TEST(keys_are_unique), TEST(copies_sections))
+	TEST(parses_counts), TEST(parses_percentages), TEST(renders_durations),
+	TEST(some_numbers_have_a_word), TEST(finds_options), TEST(keys_are_unique),
+	TEST(copies_sections))

@@ -1,0 +1,341 @@
+/* The worlds. A request generates 450 tokens on average, at 100 tokens a second after 0.6 s: about
+ * 5.1 s. With half a second between a caller's requests, 64 callers would take 5,150 tokens a
+ * second if they were let: 8.6 times a quota of 600, which is Fireworks' starting limit. */
+
+#include "overload.h"
+
+const struct scenario scenarios[] = {
+	{.name = "64",
+		.about = "64 callers, deadline 300 s, 600 tok/s; 20 s of 503 every 300 s",
+		.callers = 64,
+		.deadline_ms = 300 * SECOND,
+		.quota = 600,
+		.outage_ms = 20 * SECOND,
+		.outage_every_ms = 300 * SECOND},
+	{.name = "64-hint",
+		.about = "the same, and the 429s carry Retry-After",
+		.callers = 64,
+		.deadline_ms = 300 * SECOND,
+		.quota = 600,
+		.retry_after = true,
+		.outage_ms = 20 * SECOND,
+		.outage_every_ms = 300 * SECOND},
+	{.name = "256",
+		.about = "256 callers, deadline 120 s, 2,400 tok/s; 20 s of 503 every 300 s",
+		.callers = 256,
+		.deadline_ms = 120 * SECOND,
+		.quota = 2400,
+		.outage_ms = 20 * SECOND,
+		.outage_every_ms = 300 * SECOND},
+	{.name = "60s",
+		.about = "64 callers, deadline 60 s, 1,200 tok/s; no outage",
+		.callers = 64,
+		.deadline_ms = 60 * SECOND,
+		.quota = 1200},
+	{.name = "unreachable",
+		.about =
+			"64 callers, deadline 300 s, 600 tok/s; no connection for 20 s every 300 s",
+		.callers = 64,
+		.deadline_ms = 300 * SECOND,
+		.quota = 600,
+		.unreachable = true,
+		.outage_ms = 20 * SECOND,
+		.outage_every_ms = 300 * SECOND},
+	{.name = NULL},
+};
+
+const struct scenario sweep[] = {
+	{.name = "late",
+		.about = "charged when the answer is complete",
+		.callers = 64,
+		.quota = 600,
+		.charge_late = true,
+		.deadline_ms = 300 * SECOND,
+		.outage_ms = 20 * SECOND,
+		.outage_every_ms = 300 * SECOND},
+	{.name = "late-hint",
+		.about = "the same, with Retry-After",
+		.callers = 64,
+		.quota = 600,
+		.charge_late = true,
+		.retry_after = true,
+		.deadline_ms = 300 * SECOND,
+		.outage_ms = 20 * SECOND,
+		.outage_every_ms = 300 * SECOND},
+	{.name = "burst-1s",
+		.about = "a bucket of 1 s",
+		.callers = 64,
+		.quota = 600,
+		.burst_s = 1,
+		.deadline_ms = 300 * SECOND,
+		.outage_ms = 20 * SECOND,
+		.outage_every_ms = 300 * SECOND},
+	{.name = "burst-30s",
+		.about = "a bucket of 30 s",
+		.callers = 64,
+		.quota = 600,
+		.burst_s = 30,
+		.deadline_ms = 300 * SECOND,
+		.outage_ms = 20 * SECOND,
+		.outage_every_ms = 300 * SECOND},
+	{.name = "ramp",
+		.about = "an arrival rate that doubles in 2 s is refused",
+		.callers = 64,
+		.quota = 600,
+		.ramp = true,
+		.deadline_ms = 300 * SECOND,
+		.outage_ms = 20 * SECOND,
+		.outage_every_ms = 300 * SECOND},
+	{.name = "whole",
+		.about = "no streams: an answer comes whole",
+		.callers = 64,
+		.quota = 600,
+		.whole = true,
+		.deadline_ms = 300 * SECOND,
+		.outage_ms = 20 * SECOND,
+		.outage_every_ms = 300 * SECOND},
+	{.name = "1/s",
+		.about = "1 request/s, 5 s each",
+		.callers = 48,
+		.quota = 450,
+		.deadline_ms = 300 * SECOND},
+	{.name = "1/s-hint",
+		.about = "the same, with Retry-After",
+		.callers = 48,
+		.quota = 450,
+		.retry_after = true,
+		.deadline_ms = 300 * SECOND},
+	{.name = "0.2/s",
+		.about = "0.2 requests/s, 5 s each",
+		.callers = 16,
+		.quota = 90,
+		.deadline_ms = 300 * SECOND},
+	{.name = "short-1/s",
+		.about = "1 request/s, 1 s each",
+		.callers = 16,
+		.quota = 40,
+		.mean_tokens = 40,
+		.deadline_ms = 300 * SECOND},
+	{.name = "short-20/s",
+		.about = "20 requests/s, 1 s each",
+		.callers = 240,
+		.quota = 800,
+		.mean_tokens = 40,
+		.deadline_ms = 300 * SECOND},
+	{.name = "200/s",
+		.about = "200 requests/s, 5 s each",
+		.callers = 3000,
+		.quota = 90000,
+		.deadline_ms = 120 * SECOND,
+		.length_ms = 5 * MINUTE},
+	{.name = "200/s-hint",
+		.about = "the same, with Retry-After",
+		.callers = 3000,
+		.quota = 90000,
+		.retry_after = true,
+		.deadline_ms = 120 * SECOND,
+		.length_ms = 5 * MINUTE},
+	{.name = "200/s-short",
+		.about = "200 requests/s, 1 s each",
+		.callers = 1800,
+		.quota = 8000,
+		.mean_tokens = 40,
+		.deadline_ms = 120 * SECOND,
+		.length_ms = 5 * MINUTE},
+	{.name = "long-1/s",
+		.about = "1 request/s, 60 s each",
+		.callers = 200,
+		.quota = 6000,
+		.mean_tokens = 6000,
+		.deadline_ms = 900 * SECOND},
+	{.name = "long-5/s",
+		.about = "5 requests/s, 60 s each",
+		.callers = 800,
+		.quota = 30000,
+		.mean_tokens = 6000,
+		.deadline_ms = 900 * SECOND},
+	{.name = "long-late",
+		.about = "1 request/s, 60 s each, charged when complete",
+		.callers = 200,
+		.quota = 6000,
+		.mean_tokens = 6000,
+		.charge_late = true,
+		.deadline_ms = 900 * SECOND},
+	{.name = "2x",
+		.about = "600 tok/s, only twice the quota",
+		.callers = 15,
+		.quota = 600,
+		.deadline_ms = 300 * SECOND},
+	{.name = "1.1x",
+		.about = "600 tok/s, a tenth above the quota",
+		.callers = 8,
+		.quota = 600,
+		.deadline_ms = 300 * SECOND},
+	{.name = "tight",
+		.about = "deadline 25 s: half of the requests cannot be served",
+		.callers = 64,
+		.quota = 600,
+		.deadline_ms = 25 * SECOND},
+	{.name = "tight-whole",
+		.about = "the same, no streams",
+		.callers = 64,
+		.quota = 600,
+		.deadline_ms = 25 * SECOND,
+		.whole = true},
+	{.name = "trickle",
+		.about = "a request every 30 s, then 64 callers, for two minutes",
+		.callers = 64,
+		.quota = 600,
+		.deadline_ms = 300 * SECOND,
+		.quiet_until = 5 * MINUTE,
+		.length_ms = 7 * MINUTE},
+	{.name = "trickle-20/s",
+		.about = "the same with 20 requests/s of 1 s",
+		.callers = 240,
+		.quota = 800,
+		.mean_tokens = 40,
+		.deadline_ms = 300 * SECOND,
+		.quiet_until = 5 * MINUTE,
+		.length_ms = 7 * MINUTE},
+	{.name = "rise",
+		.about = "0.2 requests/s for 5 minutes, then 10",
+		.callers = 64,
+		.quota = 90,
+		.deadline_ms = 900 * SECOND,
+		.length_ms = 7 * MINUTE,
+		.jump_at = 5 * MINUTE,
+		.jump_to = 4500},
+	{.name = "fall",
+		.about = "10 requests/s for 5 minutes, then 1",
+		.callers = 64,
+		.quota = 4500,
+		.deadline_ms = 300 * SECOND,
+		.length_ms = 10 * MINUTE,
+		.jump_at = 5 * MINUTE,
+		.jump_to = 450},
+	{.name = "2-lanes",
+		.about = "two lanes of 600 tok/s each",
+		.callers = 128,
+		.lanes = 2,
+		.quota = 600,
+		.deadline_ms = 300 * SECOND,
+		.outage_ms = 20 * SECOND,
+		.outage_every_ms = 300 * SECOND},
+	{.name = "8-lanes",
+		.about = "eight lanes of 600 tok/s each",
+		.callers = 512,
+		.lanes = 8,
+		.quota = 600,
+		.deadline_ms = 300 * SECOND,
+		.outage_ms = 20 * SECOND,
+		.outage_every_ms = 300 * SECOND},
+	{.name = "8-unreachable",
+		.about = "eight lanes, and no connection for 20 s every 300 s",
+		.callers = 512,
+		.lanes = 8,
+		.quota = 600,
+		.deadline_ms = 300 * SECOND,
+		.unreachable = true,
+		.outage_ms = 20 * SECOND,
+		.outage_every_ms = 300 * SECOND},
+	{.name = "wake",
+		.about = "throttled once, idle for five minutes, then 20 requests at once",
+		.callers = 64,
+		.quota = 2400,
+		.idle_from = 3 * SECOND,
+		.idle_until = 300 * SECOND,
+		.wake = 20,
+		.length_ms = 10 * MINUTE,
+		.deadline_ms = 300 * SECOND},
+	{.name = "wake-slow",
+		.about = "the same with 600 tok/s, of which the 20 need 15 s",
+		.callers = 64,
+		.quota = 600,
+		.deadline_ms = 300 * SECOND,
+		.idle_from = 3 * SECOND,
+		.idle_until = 300 * SECOND,
+		.wake = 20,
+		.length_ms = 10 * MINUTE},
+	{.name = "wake-slow-short",
+		.about = "the same after 40 s",
+		.callers = 64,
+		.quota = 600,
+		.deadline_ms = 300 * SECOND,
+		.idle_from = 3 * SECOND,
+		.idle_until = 120 * SECOND,
+		.wake = 20,
+		.length_ms = 5 * MINUTE},
+	{.name = "trickle-whole",
+		.about = "a request every 30 s, then 64 callers, no streams",
+		.callers = 64,
+		.quota = 600,
+		.deadline_ms = 120 * SECOND,
+		.whole = true,
+		.quiet_until = 5 * MINUTE,
+		.length_ms = 7 * MINUTE},
+	{.name = "wake-short",
+		.about = "the same after 30 s of idling",
+		.callers = 64,
+		.quota = 2400,
+		.idle_from = 3 * SECOND,
+		.idle_until = 45 * SECOND,
+		.wake = 20,
+		.length_ms = 5 * MINUTE,
+		.deadline_ms = 300 * SECOND},
+	{.name = NULL},
+};
+
+static struct scenario present;
+const struct scenario *scenario = &present;
+
+static void fall_back(double *value, double fallback)
+{
+	if (*value == 0)
+		*value = fallback;
+}
+
+static void fall_back_ms(msec_t *value, msec_t fallback)
+{
+	if (*value == 0)
+		*value = fallback;
+}
+
+void scenario_enter(const struct scenario *of)
+{
+	present = *of;
+	if (present.lanes == 0)
+		present.lanes = 1;
+	fall_back(&present.burst_s, 5);
+	fall_back(&present.mean_tokens, 450);
+	fall_back(&present.speed, 100);
+	fall_back_ms(&present.first_token_ms, 600);
+	fall_back_ms(&present.think_ms, 500);
+	fall_back_ms(&present.length_ms, 30 * MINUTE);
+}
+
+double scenario_quota(const struct scenario *of, msec_t elapsed)
+{
+	return of->jump_at && elapsed >= of->jump_at ? of->jump_to : of->quota;
+}
+
+/* The first outage comes when its interval is over, and so on. */
+int scenario_outage(const struct scenario *of, msec_t elapsed)
+{
+	if (!of->outage_ms || elapsed < of->outage_every_ms ||
+		elapsed % of->outage_every_ms >= of->outage_ms)
+		return -1;
+	return (int)(elapsed / of->outage_every_ms) - 1;
+}
+
+msec_t scenario_open_ms(const struct scenario *of)
+{
+	msec_t last, whole;
+
+	if (!of->outage_ms)
+		return of->length_ms;
+	whole = of->length_ms / of->outage_every_ms;
+	last = of->length_ms - whole * of->outage_every_ms;
+	if (last > of->outage_ms)
+		last = of->outage_ms;
+	return of->length_ms - (whole - 1) * of->outage_ms - (whole ? last : 0);
+}
