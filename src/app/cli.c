@@ -36,7 +36,7 @@ static const char usage[] =
 	"      --workers N       event loops\n"
 	"      --log-level LEVEL error, warning, info, debug\n"
 	"      --event-log WHERE stderr, stdout, off, or an absolute path\n"
-	"      --admin ADDRESS   health, metrics, dashboard: 127.0.0.1:8788; off: none\n"
+	"      --admin ADDRESS   health, metrics, status: 127.0.0.1:8788; off: none\n"
 	"  -h, --help            this text\n"
 	"  -V, --version         versions\n"
 	"\n"
