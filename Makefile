@@ -48,7 +48,7 @@ lint:
 	@scripts/lint
 
 format:
-	clang-format -i src/*.c src/*/*.[ch] tests/unit/*.[ch] tests/sim/*.[ch] tests/sim/overload/*.[ch] tests/fuzz/*.[ch] tests/bench/*.c
+	clang-format -i src/*.c src/*/*.[ch] tests/unit/*.[ch] tests/sim/*.[ch] tests/sim/overload/*.[ch] tests/fuzz/*.[ch] tests/bench/*.c docs/man/*.c
 
 clean:
 	rm -rf build build-*

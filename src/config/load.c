@@ -7,10 +7,7 @@
 
 #include "base/mem.h"
 
-/* The profiles that are there without a file: what each has of its own; the rest is default's. */
-static const struct {
-	const char *name, *key, *value;
-} builtin_rows[] = {
+const struct builtin_row load_builtin_rows[] = {
 	{"interactive", "first_byte_timeout", "30s"},
 	{"interactive", "idle_timeout", "30s"},
 	{"interactive", "total_timeout", "60s"},
@@ -39,6 +36,7 @@ static const struct {
 	{"control", "idle_timeout", "15s"},
 	{"control", "total_timeout", "20s"},
 	{"control", "max_attempts", "3"},
+	{NULL, NULL, NULL},
 };
 
 const char *const load_builtin_profiles[] = {
@@ -170,10 +168,10 @@ static void set_builtin_row(struct profile_config *profile)
 	const struct option_table *table = &option_tables[SECTION_PROFILE];
 	_cleanup_str_ struct str error = STR_NULL;
 
-	for (size_t i = 0; i < sizeof(builtin_rows) / sizeof(builtin_rows[0]); i++) {
-		if (str_same(builtin_rows[i].name, profile->name))
-			option_set(option_find(table, builtin_rows[i].key), &profile->options,
-				builtin_rows[i].value, &error);
+	for (const struct builtin_row *row = load_builtin_rows; row->name; row++) {
+		if (str_same(row->name, profile->name))
+			option_set(option_find(table, row->key), &profile->options, row->value,
+				&error);
 	}
 }
 

@@ -18,6 +18,10 @@ struct loader {
 
 /* The profiles that are there without a file, `default` first; ends with NULL. */
 extern const char *const load_builtin_profiles[];
+/* What each has of its own, the rest is default's; ends with NULL. Also for docs/man. */
+extern const struct builtin_row {
+	const char *name, *key, *value;
+} load_builtin_rows[];
 
 void load_error(struct loader *loader, const char *place, const char *message);
 void load_errorf(struct loader *loader, const char *place, const char *format, ...)

@@ -133,6 +133,17 @@ static void render_quantity(int64_t value, const struct unit *units, struct str 
 		str_addf(out, "%" PRId64 "%s", value / best->factor, best->name);
 }
 
+void option_render_bounds(const struct config_option *option, struct str *out)
+{
+	if (option->type == OPTION_PERCENT) {
+		str_addf(out, "%" PRId64 "%% to %" PRId64 "%%", option->min, option->max);
+		return;
+	}
+	render_quantity(option->min, units_of(option), out);
+	str_add(out, " to ");
+	render_quantity(option->max, units_of(option), out);
+}
+
 static int find_word(const char *const *words, const char *text)
 {
 	for (int i = 0; words && words[i]; i++) {
@@ -172,9 +183,7 @@ static bool set_quantity(
 		str_addf(ret_error, "\"%s\" is no number", text);
 	if (value >= 0) {
 		str_addf(ret_error, "%s is out of range; it takes ", text);
-		render_quantity(option->min, units, ret_error);
-		str_add(ret_error, " to ");
-		render_quantity(option->max, units, ret_error);
+		option_render_bounds(option, ret_error);
 	}
 	return false;
 }
@@ -193,11 +202,12 @@ static bool set_percent(
 		*field = (double)parts / (100 * PERCENT_PARTS);
 		return true;
 	}
-	if (parts < 0)
+	if (parts < 0) {
 		str_addf(ret_error, "\"%s\" is no share; write a number with %%, as 20%%", text);
-	else
-		str_addf(ret_error, "%s is out of range; it takes %" PRId64 "%% to %" PRId64 "%%",
-			text, option->min, option->max);
+	} else {
+		str_addf(ret_error, "%s is out of range; it takes ", text);
+		option_render_bounds(option, ret_error);
+	}
 	return false;
 }
 

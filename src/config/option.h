@@ -113,6 +113,8 @@ void option_fini_section(const struct option_table *table, void *section);
 void option_copy_section(const struct option_table *table, void *to, const void *from);
 /* Appends the field's value as it would be written in a file. */
 void option_render(const struct config_option *option, const void *section, struct str *out);
+/* Appends what a COUNT, DURATION, SIZE or PERCENT may be beside its word: `1KiB to 1GiB`. */
+void option_render_bounds(const struct config_option *option, struct str *out);
 
 /* For headers too: a duration such as `45s`, `500ms`, `1.5m`; -1 if it is none. */
 msec_t duration_parse(const char *text);

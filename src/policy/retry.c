@@ -7,7 +7,7 @@ enum {
 };
 
 static const char *const reason_names[] = {
-#define RETRY_NAME(id, name) name,
+#define RETRY_NAME(id, name, ...) name,
 	RETRY_REASONS(RETRY_NAME)
 #undef RETRY_NAME
 };

@@ -57,25 +57,27 @@ enum retry_action {
 	RETRY_GIVE_UP, /* there is no answer to hand over: andiron's own error */
 };
 
-/* REASON(id, name): why, for the log; the first ones lead to another attempt. */
-#define RETRY_REASONS(X)                                                                           \
-	X(RETRY_REASON_STATUS, "status")                                                           \
-	X(RETRY_REASON_CONNECTION, "connection")                                                   \
-	X(RETRY_REASON_NO_ANSWER, "no_answer")                                                     \
-	X(RETRY_REASON_REPLACED, "replaced")                                                       \
-	X(RETRY_REASON_PACED, "paced")             /* 429: at its old place in the queue */        \
-	X(RETRY_REASON_PROBE, "probe")             /* it tried a closed lane, in vain */           \
-	X(RETRY_REASON_SCALING_UP, "scaling_up")   /* also: for longer than scale_up_wait */       \
-	X(RETRY_REASON_FINAL, "final")             /* nothing to retry */                          \
-	X(RETRY_REASON_CLASS, "class")             /* may have been done already */                \
-	X(RETRY_REASON_ATTEMPTS, "attempts")       /* max_attempts used up */                      \
-	X(RETRY_REASON_DEADLINE, "deadline")       /* the wait would not end in time */            \
-	X(RETRY_REASON_RETRY_AFTER, "retry_after") /* the upstream asks for too long a wait */     \
-	X(RETRY_REASON_BUDGET, "budget")           /* retry_budget is used up */                   \
-	X(RETRY_REASON_CERTIFICATE, "certificate") /* a wrong certificate stays wrong */
+/* X(id, name, what it says): why, for the log; the first ones lead to another attempt. */
+/* clang-format off */
+#define RETRY_REASONS(X) \
+	X(RETRY_REASON_STATUS, "status", "the status is in retry_statuses, and the class allows it") \
+	X(RETRY_REASON_CONNECTION, "connection", "not a byte was sent: repeating is safe for every class") \
+	X(RETRY_REASON_NO_ANSWER, "no_answer", "sent, and lost: repeated as the class allows it") \
+	X(RETRY_REASON_REPLACED, "replaced", "a kept connection died before a byte of an answer: at once on a fresh one, once") \
+	X(RETRY_REASON_PACED, "paced", "a 429 has cut the lane's pace: back at its old place in the queue, uncounted") \
+	X(RETRY_REASON_PROBE, "probe", "it tried a closed lane for all that wait there, in vain: uncounted") \
+	X(RETRY_REASON_SCALING_UP, "scaling_up", "the deployment starts: asked again for scale_up_wait, uncounted, until that is over") \
+	X(RETRY_REASON_FINAL, "final", "nothing to retry: the status is none for it, or a part of the answer is out, or the client has left") \
+	X(RETRY_REASON_CLASS, "class", "it may have been done already, and may not be done twice") \
+	X(RETRY_REASON_ATTEMPTS, "attempts", "max_attempts (or X-Andiron-Max-Attempts) is used up") \
+	X(RETRY_REASON_DEADLINE, "deadline", "the wait would not end before the request's deadline") \
+	X(RETRY_REASON_RETRY_AFTER, "retry_after", "the upstream asks for a longer wait than retry_after_cap") \
+	X(RETRY_REASON_BUDGET, "budget", "retry_budget is used up: failures may add only their share of requests") \
+	X(RETRY_REASON_CERTIFICATE, "certificate", "a wrong certificate stays wrong")
+/* clang-format on */
 
 enum retry_reason {
-#define RETRY_ENUM(id, name) id,
+#define RETRY_ENUM(id, ...) id,
 	RETRY_REASONS(RETRY_ENUM)
 #undef RETRY_ENUM
 };
