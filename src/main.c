@@ -24,19 +24,17 @@
  *         route_find              policy/route   header, base URL, route, upstream -> profile
  *         credential_apply        proxy/credential  whose key goes out
  *       client_new                proxy/client   watches the client from here on
- *       exchange_try              proxy/exchange
- *         attempt_start           proxy/attempt  the profile's time-outs; holds the answer back
- *           transport_start       net/transport  a kept channel, or resolver, dial, TLS
- *           attempt_on_head / _on_body / _on_end / _on_failure
- *             stream_feed         proxy/stream   events cut out and judged
- *             answer_judge        proxy/answer   an error that comes with 200
- *         exchange_on_answer      proxy/exchange
- *           retry_decide          policy/retry   relay, again in N ms, replace, give up
- *           commit                proxy/exchange the commit point; relay_start
- *         exchange_on_failure     -> the same retry_decide
- *       exchange_on_patience      proxy/patience signs of life for a stream's client
- *       relay_body                proxy/relay    backpressure both ways
- *       finish                    proxy/exchange event log; the server's reaper frees
+ *       exchange_admit            proxy/exchange_turn  its turn at the upstream: waiting_start,
+ *                                                ticket_enter, turns_enter; or it waits in the
+ * queue exchange_try              proxy/exchange_try attempt_start           proxy/attempt  the
+ * profile's time-outs; holds the answer back transport_start       net/transport  a kept channel,
+ * or resolver, dial, TLS attempt_on_head / _on_body / _on_end / _on_failure stream_feed
+ * proxy/stream   events cut out and judged answer_judge        proxy/answer   an error that comes
+ * with 200 exchange_on_answer      proxy/exchange_try retry_decide          policy/retry   relay,
+ * again in N ms, replace, give up exchange_commit       proxy/exchange_answer  the commit point;
+ * relay_start exchange_on_failure     -> the same retry_decide exchange_on_patience proxy/patience
+ * signs of life for a stream's client relay_body                proxy/relay    backpressure both
+ * ways exchange_finish           proxy/exchange event log; the server's reaper frees
  */
 #include "app/cli.h"
 

@@ -308,7 +308,6 @@ static void admin_on_accept_error(struct evconnlistener *listener, void *arg)
 
 static struct accepted_list *new_accepted(struct admin *admin)
 {
-	const struct config *config = admin->setup.config;
 	struct accepted_options options = {
 		.base = admin->setup.base,
 		.idle_ms = IDLE_MS,
@@ -319,8 +318,7 @@ static struct accepted_list *new_accepted(struct admin *admin)
 				.max_body = MAX_BODY,
 				.timeout_ms = HEADER_MS,
 				.memory = &admin->memory,
-				.users = config->unix_users,
-				.user_count = config->unix_user_count,
+				.config = admin->setup.config,
 			},
 		.connections = &admin->connections,
 	};
@@ -380,6 +378,11 @@ static void abort_visits(struct admin *admin)
 		visit_on_done(visit);
 		visit = next;
 	}
+}
+
+void admin_reload(struct admin *admin, const struct admin_setup *setup)
+{
+	admin->setup = *setup;
 }
 
 void admin_free(struct admin *admin)

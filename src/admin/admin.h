@@ -20,7 +20,7 @@ struct upstream;
 /* What the pages tell of. All of it is the caller's and outlives the admin. */
 struct admin_setup {
 	struct event_base *base;
-	const struct config *config;
+	struct config *config;
 	struct upstream *const *upstreams;
 	size_t upstream_count;
 	struct metrics *const *metrics; /* one for each worker */
@@ -34,5 +34,7 @@ struct admin_setup {
 
 /* Serves on this listening descriptor, which becomes the admin's. One in a process. */
 struct admin *admin_new(const struct admin_setup *setup, int fd);
+/* After a reload: what the pages tell of now. */
+void admin_reload(struct admin *admin, const struct admin_setup *setup);
 /* The loop turns a few more times in here. */
 void admin_free(struct admin *admin);

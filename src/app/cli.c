@@ -116,8 +116,7 @@ static void parse_options(struct command_line *line, int argc, char **argv)
 static void on_message(void *arg, bool fatal, const char *place, const char *message)
 {
 	(void)arg;
-	fprintf(stderr, "%s%s%s%s\n", place ? place : "andiron", ": ",
-		fatal ? "" : "warning: ", message);
+	log_place(fatal ? LOG_ERROR : LOG_WARNING, place, message);
 }
 
 static struct config *load(const struct command_line *line)
@@ -142,6 +141,24 @@ static struct config *load(const struct command_line *line)
 	return config_load(&request, on_message, NULL);
 }
 
+static struct config *reload(void *arg)
+{
+	return load(arg);
+}
+
+/* Runs it to its end. */
+static int serve(struct command_line *line, void (*on_listening)(unsigned port))
+{
+	struct daemon_setup setup = {
+		.load = reload,
+		.arg = line,
+		.on_listening = on_listening,
+	};
+
+	setup.config = load(line);
+	return setup.config ? daemon_run(&setup) : EX_CONFIG;
+}
+
 static int check(const struct command_line *line)
 {
 	struct config *config = load(line);
@@ -155,18 +172,10 @@ static int check(const struct command_line *line)
 	return EX_OK;
 }
 
-static int run(const struct command_line *line)
+static int run(struct command_line *line)
 {
-	struct config *config;
-	int code;
-
 	harden();
-	config = load(line);
-	if (!config)
-		return EX_CONFIG;
-	code = daemon_run(config, NULL);
-	config_unref(config);
-	return code;
+	return serve(line, NULL);
 }
 
 /* The demo's upstream stands in for the first one, whatever is configured. */
@@ -174,17 +183,12 @@ static int demo(struct command_line *line)
 {
 	static const struct option_flag upstream = {"demo", NULL, "url"};
 	const char *url;
-	struct config *config;
 	int code;
 
 	harden();
 	url = demo_start();
 	add_flag(line, &upstream, url);
-	config = load(line);
-	if (!config)
-		return EX_CONFIG;
-	code = daemon_run(config, demo_say_hello);
-	config_unref(config);
+	code = serve(line, demo_say_hello);
 	demo_stop();
 	return code;
 }

@@ -3,9 +3,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
-#include <netinet/in.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -14,17 +12,16 @@
 #include <unistd.h>
 
 #include "admin/admin.h"
-#include "app/worker.h"
-#include "base/address.h"
+#include "app/generations.h"
+#include "app/hello.h"
+#include "app/listeners.h"
+#include "app/staff.h"
 #include "base/budget.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/metrics.h"
 #include "base/writer.h"
-#include "net/listen.h"
 #include "net/timer.h"
-#include "net/tls.h"
-#include "proxy/upstream.h"
+#include "proxy/event_log.h"
 
 enum {
 	MAX_AUTO_WORKERS = 8,
@@ -33,151 +30,45 @@ enum {
 };
 
 struct daemon {
-	struct config *config;
+	struct daemon_setup setup;
 	struct writer *stderr_writer;
 	struct event_log *log;
-	SSL_CTX **tls;
-	struct listener listeners[WORKER_MAX_LISTENERS];
-	size_t listener_count;
-	struct listener admin_listener; /* fd -1: there is none */
+	struct generations generations;
+	struct listeners listeners, admin_listener;
 	struct admin *admin;
 	struct budget memory, connections; /* shared by the workers */
-	struct upstream **upstreams;       /* likewise */
-	struct event **alarms;             /* of those */
-	struct worker **workers;
-	struct metrics **metrics; /* one for each worker */
-	size_t worker_count, workers_done;
+	struct staff staff;
 	struct event_base *base;
 	struct timer *drain_timer;
 	int done_fd;
 	bool draining, cutting;
+	bool reloading; /* not every worker knows yet */
 };
 
 static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
 
 enum { SIGNAL_COUNT = sizeof(signals) / sizeof(signals[0]) };
 
+static const struct config *config_of(const struct daemon *daemon)
+{
+	return daemon->generations.newest->config;
+}
+
+static void tell_state(struct daemon *daemon, const char *state, const char *detail)
+{
+	struct event event = EVENT_INIT;
+
+	event.event = "state";
+	event.state = state;
+	event.detail = detail;
+	event_log_write(daemon->log, &event);
+}
+
 /* ---- What must work before anything runs. */
-
-static bool is_missing_family(int error)
-{
-	return error == -EAFNOSUPPORT || error == -EADDRNOTAVAIL;
-}
-
-/* What is wrong, and what can be done about it. */
-static void render_fault(int error, const char *flag, struct str *out)
-{
-	str_add(out, strerror(-error));
-	if (error == -EADDRINUSE)
-		str_addf(out,
-			"; another program, perhaps another andiron, has it: stop that one, or "
-			"choose another address with %s",
-			flag);
-	if (error == -ENOTSOCK)
-		str_add(out, "; this file is something else, and stays as it is: choose another "
-			     "path");
-}
-
-static bool open_listener(struct daemon *daemon, const char *text)
-{
-	_cleanup_str_ struct str fault = STR_NULL;
-	struct address address;
-	size_t i = daemon->listener_count;
-	int error;
-
-	if (i == WORKER_MAX_LISTENERS || !address_parse(text, &address)) {
-		log_error("cannot listen on %s: too many addresses", text);
-		return false;
-	}
-	error = listen_open(&address, daemon->config->unix_mode, &daemon->listeners[i]);
-	if (error == 0) {
-		daemon->listener_count++;
-		return true;
-	}
-	if (daemon->config->listen_is_default && is_missing_family(error)) {
-		log_info("not listening on %s: this machine has no such address", text);
-		return true;
-	}
-	render_fault(error, "--listen", &fault);
-	log_error("cannot listen on %s: %s", text, str_text(&fault));
-	return false;
-}
-
-static bool open_listeners(struct daemon *daemon)
-{
-	const char *cursor = daemon->config->server.listen, *element;
-	size_t len;
-
-	while (str_next_element(&cursor, " \t", &element, &len)) {
-		_cleanup_free_ char *text = xstrndup(element, len);
-
-		if (!open_listener(daemon, text))
-			return false;
-	}
-	if (!daemon->listener_count)
-		log_error("there is no address to listen on");
-	return daemon->listener_count > 0;
-}
-
-static void close_listeners(struct daemon *daemon)
-{
-	for (size_t i = 0; i < daemon->listener_count; i++)
-		listen_close(&daemon->listeners[i]);
-	daemon->listener_count = 0;
-}
-
-/* Of the default address only a warning: the proxy is what was asked for. */
-static bool open_admin_listener(struct daemon *daemon)
-{
-	const char *text = daemon->config->server.admin;
-	_cleanup_str_ struct str fault = STR_NULL;
-	struct address address;
-	int error = -EINVAL;
-
-	if (str_same(text, "off"))
-		return true;
-	if (address_parse(text, &address))
-		error = listen_open(&address, daemon->config->unix_mode, &daemon->admin_listener);
-	if (error == 0)
-		return true;
-	render_fault(error, "--admin", &fault);
-	if (daemon->config->admin_is_default)
-		log_warning("the admin listener is off: cannot listen on %s: %s", text,
-			str_text(&fault));
-	else
-		log_error("cannot listen on %s (admin): %s", text, str_text(&fault));
-	return daemon->config->admin_is_default;
-}
-
-static void close_admin_listener(struct daemon *daemon)
-{
-	if (daemon->admin_listener.fd >= 0)
-		listen_close(&daemon->admin_listener);
-	daemon->admin_listener.fd = -1;
-}
-
-static bool open_tls(struct daemon *daemon)
-{
-	struct config *config = daemon->config;
-
-	daemon->tls = xcalloc(config->upstream_count, sizeof(SSL_CTX *));
-	for (size_t i = 0; i < config->upstream_count; i++) {
-		_cleanup_str_ struct str error = STR_NULL;
-
-		if (!config->upstreams[i].tls)
-			continue;
-		daemon->tls[i] = tls_context_new(config->upstreams[i].options.ca_file, &error);
-		if (!daemon->tls[i]) {
-			log_error("upstream %s: %s", config->upstreams[i].name, str_text(&error));
-			return false;
-		}
-	}
-	return true;
-}
 
 static bool open_log(struct daemon *daemon)
 {
-	const struct log_options *options = &daemon->config->log;
+	const struct log_options *options = &daemon->setup.config->log;
 
 	log_set_level((enum log_level)options->level);
 	daemon->stderr_writer = writer_new(STDERR_FILENO);
@@ -187,145 +78,223 @@ static bool open_log(struct daemon *daemon)
 	return daemon->log != NULL;
 }
 
-/* ---- What the person who started it wants to know. */
-
-static const char *key_text(const struct upstream_config *upstream)
+static bool open_generation(struct daemon *daemon)
 {
-	switch (upstream->key_source) {
-	case KEY_OF_FILE:
-		return *upstream->options.api_key_file ? upstream->options.api_key_file
-						       : "the systemd credential";
-	case KEY_OF_ENVIRONMENT:
-		return "FIREWORKS_API_KEY, for clients without a Fireworks key of their own";
-	case KEY_OF_CLIENT:
-		break;
+	_cleanup_str_ struct str error = STR_NULL;
+	struct generation *first = generation_new(daemon->setup.config, NULL, daemon->log, &error);
+
+	config_unref(daemon->setup.config); /* its keys are to go when its generation goes */
+	daemon->setup.config = NULL;
+	if (!first) {
+		log_error("%s", str_text(&error));
+		return false;
 	}
-	return "the client's own (set FIREWORKS_API_KEY or api_key_file to use one from here)";
+	generations_init(&daemon->generations, daemon->base, first);
+	return true;
 }
 
-static void render_listener(const struct listener *listener, struct str *out)
+static bool open_listeners(struct daemon *daemon)
 {
-	char text[ADDRESS_TEXT_SIZE];
+	static const struct listeners none = {.count = 0};
 
-	address_render(&listener->address, text, sizeof(text));
-	str_addf(out, " %s%s", address_is_unix(&listener->address) ? "" : "http://", text);
+	return listeners_open(config_of(daemon), &none, &daemon->listeners) &&
+	       listeners_open_admin(config_of(daemon), &none, &daemon->admin_listener);
 }
 
-static void render_listeners(const struct daemon *daemon, struct str *out)
+/* ---- The admin listener. */
+
+static bool daemon_is_draining(void *arg)
 {
-	for (size_t i = 0; i < daemon->listener_count; i++)
-		render_listener(&daemon->listeners[i], out);
+	const struct daemon *daemon = arg;
+
+	return daemon->draining;
 }
 
-static void say_admin(const struct daemon *daemon)
+static struct admin_setup admin_setup(struct daemon *daemon)
+{
+	const struct listeners *at = &daemon->admin_listener;
+
+	return (struct admin_setup){
+		.base = daemon->base,
+		.config = daemon->generations.newest->config,
+		.upstreams = daemon->generations.newest->upstreams,
+		.upstream_count = daemon->generations.newest->count,
+		.metrics = daemon->staff.metrics,
+		.worker_count = daemon->staff.metrics_count,
+		.log = daemon->log,
+		.memory = &daemon->memory,
+		.connections = &daemon->connections,
+		.beyond_loopback =
+			at->count > 0 && !address_is_loopback(&at->list[0].listener.address),
+		.is_draining = daemon_is_draining,
+		.arg = daemon,
+	};
+}
+
+/* Stays until the process ends, so that /readyz tells of the drain. */
+static void start_admin(struct daemon *daemon)
+{
+	struct admin_setup setup = admin_setup(daemon);
+	int fd = -1;
+
+	if (daemon->admin_listener.count > 0)
+		fd = fcntl(daemon->admin_listener.list[0].listener.fd, F_DUPFD_CLOEXEC, 0);
+	if (fd >= 0)
+		daemon->admin = admin_new(&setup, fd);
+}
+
+static void reload_admin(struct daemon *daemon, struct listeners *next)
+{
+	struct admin_setup setup;
+	bool same = next->count == daemon->admin_listener.count &&
+		    (next->count == 0 || next->list[0].id == daemon->admin_listener.list[0].id);
+
+	listeners_replace(&daemon->admin_listener, next);
+	if (same && daemon->admin) {
+		setup = admin_setup(daemon);
+		admin_reload(daemon->admin, &setup);
+	}
+	if (same)
+		return;
+	admin_free(daemon->admin);
+	daemon->admin = NULL;
+	start_admin(daemon);
+}
+
+/* ---- Reload. */
+
+static size_t count_workers(const struct config *config)
+{
+	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+
+	if (config->server.workers != OPTION_SPECIAL)
+		return (size_t)config->server.workers;
+	return cores < 1 ? 1 : cores > MAX_AUTO_WORKERS ? MAX_AUTO_WORKERS : (size_t)cores;
+}
+
+static void set_limits(struct daemon *daemon)
+{
+	daemon->memory.limit = config_of(daemon)->server.max_memory; /* OPTION_SPECIAL: none */
+	daemon->connections.limit = config_of(daemon)->server.max_connections;
+	log_set_level((enum log_level)config_of(daemon)->log.level);
+}
+
+static struct worker_news news_of(struct generation *generation, const struct listeners *listeners)
+{
+	struct worker_news news = {
+		.generation = generation,
+		.listener_count = listeners->count,
+	};
+
+	for (size_t i = 0; i < listeners->count; i++) {
+		news.listeners[i].id = listeners->list[i].id;
+		news.listeners[i].fd = listeners->list[i].listener.fd;
+	}
+	return news;
+}
+
+/* All or nothing: false, and everything is as it was. */
+static bool prepare(struct daemon *daemon, struct config *config, struct generation **ret,
+	struct listeners *ret_listeners, struct listeners *ret_admin)
+{
+	_cleanup_str_ struct str error = STR_NULL;
+
+	if (!listeners_open(config, &daemon->listeners, ret_listeners))
+		return false;
+	if (listeners_open_admin(config, &daemon->admin_listener, ret_admin)) {
+		*ret = generation_new(config, daemon->generations.newest, daemon->log, &error);
+		if (*ret)
+			return true;
+		log_error("%s", str_text(&error));
+	}
+	listeners_discard(ret_listeners, &daemon->listeners);
+	listeners_discard(ret_admin, &daemon->admin_listener);
+	return false;
+}
+
+/* The destinations of the logs are those of the start. */
+static void warn_of_log(const struct config *before, const struct config *now)
+{
+	if (!str_same(before->log.events, now->log.events) ||
+		before->log.format != now->log.format ||
+		before->log.body_bytes != now->log.body_bytes)
+		log_warning("[log]: events, format and body_bytes change with the next start");
+}
+
+static bool try_reload(struct daemon *daemon)
+{
+	struct config *config = daemon->setup.load(daemon->setup.arg);
+	struct listeners listeners = {.count = 0}, admin = {.count = 0};
+	struct generation *next;
+	struct worker_news news;
+	bool prepared;
+
+	if (!config)
+		return false;
+	prepared = prepare(daemon, config, &next, &listeners, &admin);
+	config_unref(config);
+	if (!prepared)
+		return false;
+	warn_of_log(config_of(daemon), next->config);
+	generations_add(&daemon->generations, next);
+	set_limits(daemon);
+	news = news_of(next, &listeners);
+	staff_reload(&daemon->staff, &news, count_workers(next->config));
+	listeners_replace(&daemon->listeners, &listeners); /* no worker has news of the old ones */
+	reload_admin(daemon, &admin);
+	return true;
+}
+
+/* It is done when every worker goes by it. */
+static void finish_reload(struct daemon *daemon)
 {
 	_cleanup_str_ struct str text = STR_NULL;
 
-	if (daemon->admin_listener.fd < 0)
+	if (!daemon->reloading || staff_has_news(&daemon->staff))
 		return;
-	render_listener(&daemon->admin_listener, &text);
-	log_info("admin on%s", str_text(&text));
+	daemon->reloading = false;
+	hello_render_listeners(&daemon->listeners, &text);
+	log_info("reloaded: listening on%s", str_text(&text));
+	tell_state(daemon, "reload", str_text(&text) + 1);
 }
 
-/* What an SDK on this machine would use; NULL: there are only Unix sockets. */
-static const struct address *find_port(const struct daemon *daemon)
+static void reload(struct daemon *daemon)
 {
-	for (size_t i = 0; i < daemon->listener_count; i++) {
-		if (!address_is_unix(&daemon->listeners[i].address))
-			return &daemon->listeners[i].address;
-	}
-	return NULL;
-}
+	const char *why = "the configuration stays as it was";
 
-static bool is_local_name(const struct address *address)
-{
-	static const struct in6_addr any = IN6ADDR_ANY_INIT;
-
-	if (address->any.sa_family == AF_INET && address->v4.sin_addr.s_addr == INADDR_ANY)
-		return true;
-	if (address->any.sa_family == AF_INET6 &&
-		memcmp(&address->v6.sin6_addr, &any, sizeof(any)) == 0)
-		return true;
-	return address_is_loopback(address);
-}
-
-static void say_base_url(const struct address *address, const char *socket_path)
-{
-	char text[ADDRESS_TEXT_SIZE];
-
-	if (!address) {
-		log_info("your SDK speaks HTTP through %s, with base_url \"http://localhost/v1\"",
-			socket_path);
-	} else if (is_local_name(address)) {
-		log_info("in your SDK, change base_url to \"http://localhost:%u/v1\"",
-			address_port(address));
-	} else {
-		address_render(address, text, sizeof(text));
-		log_info("in your SDK, change base_url to \"http://%s/v1\"", text);
-	}
-}
-
-static void say_api_key(const struct config *config, bool is_demo)
-{
-	const char *file = config->server.client_token_file;
-	bool own = config->upstreams[0].key_source == KEY_OF_CLIENT && !is_demo;
-
-	if (*file && config->upstreams[0].key_source == KEY_OF_FILE) {
-		log_info("in your SDK, change api_key to the token in %s", file);
+	if (daemon->draining)
+		return;
+	if (generations_are_full(&daemon->generations, daemon->generations.newest))
+		why = "requests of too many earlier configurations still run; try again later";
+	else if (try_reload(daemon))
+		why = NULL;
+	if (why) {
+		log_error("not reloaded: %s", why);
+		tell_state(daemon, "reload_failed", why);
 		return;
 	}
-	log_info("in your SDK, change api_key to \"%s\"", own ? "your Fireworks key" : "andiron");
-	if (*file)
-		log_info("and send the token in %s as the header X-Andiron-Token", file);
-}
-
-static void say_hello(struct daemon *daemon, void (*on_listening)(unsigned port))
-{
-	_cleanup_str_ struct str listeners = STR_NULL;
-	const struct config *config = daemon->config;
-	const struct upstream_config *first = &config->upstreams[0];
-	const struct address *address = find_port(daemon);
-	struct event event = EVENT_INIT;
-
-	render_listeners(daemon, &listeners);
-	if (on_listening)
-		on_listening(address ? address_port(address) : 0);
-	log_info("listening on%s", str_text(&listeners));
-	say_admin(daemon);
-	log_info("forwarding to %s", first->options.url);
-	log_info("key: %s", key_text(first));
-	say_base_url(address, daemon->listeners[0].address.local.sun_path);
-	say_api_key(config, on_listening != NULL);
-	event.event = "state";
-	event.state = "start";
-	event.detail = str_text(&listeners) + 1;
-	event_log_write(daemon->log, &event);
+	daemon->reloading = true;
+	finish_reload(daemon);
 }
 
 /* ---- Signals and the end. */
-
-static void command_all(struct daemon *daemon, enum worker_command command)
-{
-	for (size_t i = 0; i < daemon->worker_count; i++)
-		worker_command(daemon->workers[i], command);
-}
 
 static void daemon_on_drain_timer(void *arg)
 {
 	struct daemon *daemon = arg;
 
 	if (daemon->cutting) {
-		command_all(daemon, WORKER_STOP);
+		staff_command(&daemon->staff, WORKER_STOP);
 		return;
 	}
 	daemon->cutting = true;
-	command_all(daemon, WORKER_CUT);
+	staff_command(&daemon->staff, WORKER_CUT);
 	timer_start(daemon->drain_timer, LAST_WORDS_MS);
 }
 
 static void drain(struct daemon *daemon)
 {
-	struct event event = EVENT_INIT;
+	msec_t timeout = config_of(daemon)->server.drain_timeout;
 
 	if (daemon->draining) {
 		log_warning("a second signal: ending at once");
@@ -335,13 +304,11 @@ static void drain(struct daemon *daemon)
 	}
 	daemon->draining = true;
 	log_info("draining: running requests may go on for %lld s; a second signal ends at once",
-		(long long)daemon->config->server.drain_timeout / 1000);
-	event.event = "state";
-	event.state = "drain";
-	event_log_write(daemon->log, &event);
-	close_listeners(daemon);
-	command_all(daemon, WORKER_DRAIN);
-	timer_start(daemon->drain_timer, daemon->config->server.drain_timeout);
+		(long long)timeout / 1000);
+	tell_state(daemon, "drain", NULL);
+	listeners_close(&daemon->listeners);
+	staff_command(&daemon->staff, WORKER_DRAIN);
+	timer_start(daemon->drain_timer, timeout);
 }
 
 static void daemon_on_signal(evutil_socket_t number, short what, void *arg)
@@ -350,7 +317,7 @@ static void daemon_on_signal(evutil_socket_t number, short what, void *arg)
 
 	(void)what;
 	if (number == SIGHUP)
-		log_warning("SIGHUP: reloading is not built yet in this version; restart instead");
+		reload(daemon);
 	else if (number == SIGUSR1)
 		event_log_reopen(daemon->log);
 	else
@@ -364,8 +331,8 @@ static void daemon_on_done(evutil_socket_t fd, short what, void *arg)
 
 	(void)what;
 	eventfd_read(fd, &count);
-	daemon->workers_done += count;
-	if (daemon->workers_done == daemon->worker_count)
+	finish_reload(daemon);
+	if (staff_sweep(&daemon->staff) == 0)
 		event_base_loopbreak(daemon->base);
 }
 
@@ -382,15 +349,6 @@ static void block_signals(int how)
 	pthread_sigmask(how, &set, NULL);
 }
 
-static size_t count_workers(const struct config *config)
-{
-	long cores = sysconf(_SC_NPROCESSORS_ONLN);
-
-	if (config->server.workers != OPTION_SPECIAL)
-		return (size_t)config->server.workers;
-	return cores < 1 ? 1 : cores > MAX_AUTO_WORKERS ? MAX_AUTO_WORKERS : (size_t)cores;
-}
-
 /* As many descriptors as the machine allows: two for each request, and what listens. */
 static void raise_descriptor_limit(void)
 {
@@ -402,94 +360,19 @@ static void raise_descriptor_limit(void)
 	}
 }
 
-static void daemon_on_alarm(evutil_socket_t fd, short what, void *arg)
-{
-	(void)fd;
-	(void)what;
-	upstream_on_time(arg);
-}
-
-static void open_upstreams(struct daemon *daemon)
-{
-	const struct config *config = daemon->config;
-
-	daemon->upstreams = xcalloc(config->upstream_count, sizeof(struct upstream *));
-	daemon->alarms = xcalloc(config->upstream_count, sizeof(struct event *));
-	for (size_t i = 0; i < config->upstream_count; i++) {
-		daemon->upstreams[i] = upstream_new(&config->upstreams[i], daemon->log);
-		daemon->alarms[i] = event_new(daemon->base, upstream_fd(daemon->upstreams[i]),
-			EV_READ | EV_PERSIST, daemon_on_alarm, daemon->upstreams[i]);
-		event_add(daemon->alarms[i], NULL);
-	}
-}
-
-static void close_upstreams(struct daemon *daemon)
-{
-	for (size_t i = 0; i < daemon->config->upstream_count; i++) {
-		event_free(daemon->alarms[i]);
-		upstream_free(daemon->upstreams[i]);
-	}
-	free(daemon->alarms);
-	free(daemon->upstreams);
-}
-
-static bool daemon_is_draining(void *arg)
-{
-	const struct daemon *daemon = arg;
-
-	return daemon->draining;
-}
-
-/* Stays until the process ends, so that /readyz tells of the drain. */
-static void start_admin(struct daemon *daemon)
-{
-	const struct listener *listener = &daemon->admin_listener;
-	struct admin_setup setup = {
-		.base = daemon->base,
-		.config = daemon->config,
-		.upstreams = daemon->upstreams,
-		.upstream_count = daemon->config->upstream_count,
-		.metrics = daemon->metrics,
-		.worker_count = daemon->worker_count,
-		.log = daemon->log,
-		.memory = &daemon->memory,
-		.connections = &daemon->connections,
-		.beyond_loopback = !address_is_loopback(&listener->address),
-		.is_draining = daemon_is_draining,
-		.arg = daemon,
-	};
-	int fd = listener->fd < 0 ? -1 : fcntl(listener->fd, F_DUPFD_CLOEXEC, 0);
-
-	if (fd >= 0)
-		daemon->admin = admin_new(&setup, fd);
-}
-
 static void start_workers(struct daemon *daemon)
 {
-	const struct server_options *options = &daemon->config->server;
 	struct worker_setup setup = {
 		.memory = &daemon->memory,
 		.connections = &daemon->connections,
-		.upstreams = daemon->upstreams,
-		.config = daemon->config,
-		.tls = daemon->tls,
 		.log = daemon->log,
-		.listeners = daemon->listeners,
-		.listener_count = daemon->listener_count,
 		.done_fd = daemon->done_fd,
 	};
+	struct worker_news news = news_of(daemon->generations.newest, &daemon->listeners);
 
 	raise_descriptor_limit();
-	daemon->memory.limit = options->max_memory; /* OPTION_SPECIAL: none */
-	daemon->connections.limit = options->max_connections;
-	daemon->worker_count = count_workers(daemon->config);
-	daemon->workers = xcalloc(daemon->worker_count, sizeof(struct worker *));
-	daemon->metrics = xcalloc(daemon->worker_count, sizeof(struct metrics *));
-	for (size_t i = 0; i < daemon->worker_count; i++) {
-		daemon->metrics[i] = setup.metrics = metrics_new();
-		setup.index = (int)i;
-		daemon->workers[i] = worker_start(&setup);
-	}
+	set_limits(daemon);
+	staff_start(&daemon->staff, &setup, &news, count_workers(config_of(daemon)));
 }
 
 static void run_loop(struct daemon *daemon)
@@ -511,14 +394,11 @@ static void run_loop(struct daemon *daemon)
 		event_free(events[i]);
 }
 
-static void join_workers(struct daemon *daemon)
+static void say_goodbye(const struct daemon *daemon)
 {
-	size_t cut = 0;
-
-	for (size_t i = 0; i < daemon->worker_count; i++)
-		cut += worker_join(daemon->workers[i]);
-	if (cut)
-		log_warning("drain_timeout ran out: %zu requests were cut short", cut);
+	if (daemon->staff.cut)
+		log_warning(
+			"drain_timeout ran out: %zu requests were cut short", daemon->staff.cut);
 	if (event_log_dropped(daemon->log))
 		log_warning("%llu lines of the event log were dropped",
 			(unsigned long long)event_log_dropped(daemon->log));
@@ -533,60 +413,66 @@ static void on_libevent_message(int severity, const char *message)
 		log_debug("libevent: %s", message);
 }
 
-static void run(struct daemon *daemon, void (*on_listening)(unsigned port))
+static void say_hello(struct daemon *daemon)
 {
-	daemon->base = event_base_new();
-	daemon->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (!daemon->base || daemon->done_fd < 0)
-		abort();
+	_cleanup_str_ struct str text = STR_NULL;
+
+	if (daemon->setup.on_listening)
+		daemon->setup.on_listening(hello_port(&daemon->listeners));
+	hello_say(config_of(daemon), &daemon->listeners, &daemon->admin_listener,
+		daemon->setup.on_listening != NULL);
+	hello_render_listeners(&daemon->listeners, &text);
+	tell_state(daemon, "start", str_text(&text) + 1);
+}
+
+static void run(struct daemon *daemon)
+{
 	daemon->drain_timer = timer_new(daemon->base, daemon_on_drain_timer, daemon);
-	say_hello(daemon, on_listening);
+	say_hello(daemon);
 	log_set_writer(daemon->stderr_writer);
-	open_upstreams(daemon);
 	start_workers(daemon);
 	start_admin(daemon);
 	run_loop(daemon);
-	join_workers(daemon);
-	close_upstreams(daemon);
+	say_goodbye(daemon);
 	timer_free(daemon->drain_timer);
 	admin_free(daemon->admin);
-	for (size_t i = 0; i < daemon->worker_count; i++)
-		metrics_free(daemon->metrics[i]);
-	free(daemon->metrics);
-	event_base_free(daemon->base);
-	close(daemon->done_fd);
+	staff_fini(&daemon->staff);
 }
 
 static void fini(struct daemon *daemon)
 {
+	config_unref(daemon->setup.config);
+	listeners_close(&daemon->listeners);
+	listeners_close(&daemon->admin_listener);
+	if (daemon->generations.newest)
+		generations_fini(&daemon->generations);
 	log_set_writer(NULL);
 	event_log_free(daemon->log);
 	writer_free(daemon->stderr_writer, FLUSH_MS);
-	close_listeners(daemon);
-	close_admin_listener(daemon);
-	for (size_t i = 0; daemon->tls && i < daemon->config->upstream_count; i++)
-		SSL_CTX_free(daemon->tls[i]);
-	free(daemon->tls);
-	free(daemon->workers);
-	config_unref(daemon->config);
+	event_base_free(daemon->base);
+	close(daemon->done_fd);
 }
 
-int daemon_run(struct config *config, void (*on_listening)(unsigned port))
+int daemon_run(const struct daemon_setup *setup)
 {
-	struct daemon daemon = {.config = config_ref(config), .admin_listener = {.fd = -1}};
+	struct daemon daemon = {.setup = *setup};
 	int code = EX_OK;
 
 	signal(SIGPIPE, SIG_IGN);
 	event_set_log_callback(on_libevent_message);
 	block_signals(SIG_BLOCK);
+	daemon.base = event_base_new();
+	daemon.done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (!daemon.base || daemon.done_fd < 0)
+		abort();
 	if (!open_log(&daemon))
 		code = EX_CANTCREAT;
-	else if (!open_tls(&daemon))
+	else if (!open_generation(&daemon))
 		code = EX_CONFIG;
-	else if (!open_listeners(&daemon) || !open_admin_listener(&daemon))
+	else if (!open_listeners(&daemon))
 		code = EX_UNAVAILABLE;
 	else
-		run(&daemon, on_listening);
+		run(&daemon);
 	fini(&daemon);
 	return code;
 }

@@ -1,9 +1,17 @@
 #pragma once
 
-/* The daemon: listeners, workers, signals, and an orderly end. */
+/* The daemon: listeners, workers, signals, reloads, and an orderly end. */
 
 #include "config/config.h"
 
-/* Runs until SIGTERM or SIGINT and returns the exit code (sysexits.h). `on_listening`, or NULL, is
- * called before anything else is said, with the first port that it listens on. */
-int daemon_run(struct config *config, void (*on_listening)(unsigned port));
+struct daemon_setup {
+	struct config *config; /* becomes the daemon's */
+	/* The configuration anew, for a reload; NULL after it has said what is wrong. */
+	struct config *(*load)(void *arg);
+	void *arg;
+	/* Or NULL: called before anything else is said, with the first port that it listens on. */
+	void (*on_listening)(unsigned port);
+};
+
+/* Runs until SIGTERM or SIGINT and returns the exit code (sysexits.h). */
+int daemon_run(const struct daemon_setup *setup);

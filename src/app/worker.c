@@ -10,16 +10,17 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "net/listen.h"
+#include "proxy/generation.h"
 #include "proxy/server.h"
 
 struct worker {
 	struct worker_setup setup;
 	pthread_t thread;
-	int listeners[WORKER_MAX_LISTENERS]; /* the server's once the thread runs */
-	size_t listener_count;
 	int wake_fd;
 	atomic_int commands; /* bits that are still to be seen by the worker */
+	atomic_bool ended;
+	pthread_mutex_t lock;
+	struct worker_news news; /* the last; its generation NULL: taken */
 	size_t cut;
 	struct event_base *base;
 	struct server *server;
@@ -32,6 +33,39 @@ static void worker_on_empty(void *arg)
 	event_base_loopbreak(worker->base);
 }
 
+/* Those that it does not listen to yet. */
+static void listen_to(struct worker *worker, const struct worker_news *news)
+{
+	for (size_t i = 0; i < news->listener_count; i++) {
+		int id = news->listeners[i].id;
+		int fd = server_listens(worker->server, id)
+				 ? -1
+				 : fcntl(news->listeners[i].fd, F_DUPFD_CLOEXEC, 0);
+
+		if (fd >= 0)
+			server_listen(worker->server, id, fd);
+	}
+}
+
+/* Under the lock: the descriptors may be closed when it is free, and newer news be there. */
+static void take_news(struct worker *worker)
+{
+	struct worker_news *news = &worker->news;
+	int ids[WORKER_MAX_LISTENERS];
+
+	pthread_mutex_lock(&worker->lock);
+	if (news->generation) {
+		for (size_t i = 0; i < news->listener_count; i++)
+			ids[i] = news->listeners[i].id;
+		server_reload(worker->server, news->generation);
+		server_keep_listeners(worker->server, ids, news->listener_count);
+		listen_to(worker, news);
+		generation_unref(news->generation);
+		news->generation = NULL;
+	}
+	pthread_mutex_unlock(&worker->lock);
+}
+
 static void worker_on_wake(evutil_socket_t fd, short what, void *arg)
 {
 	struct worker *worker = arg;
@@ -41,6 +75,12 @@ static void worker_on_wake(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	eventfd_read(fd, &count);
 	commands = atomic_exchange(&worker->commands, 0);
+	if (commands & WORKER_NEWS) {
+		take_news(worker);
+		eventfd_write(worker->setup.done_fd, 1);
+	}
+	if (commands & WORKER_RETIRE)
+		server_retire(worker->server);
 	if (commands & WORKER_DRAIN)
 		server_drain(worker->server);
 	if (commands & WORKER_CUT)
@@ -53,13 +93,11 @@ static void *worker_run(void *arg)
 {
 	struct worker *worker = arg;
 	struct server_setup setup = {
-		.config = worker->setup.config,
-		.tls = worker->setup.tls,
+		.generation = worker->setup.news.generation,
 		.metrics = worker->setup.metrics,
 		.log = worker->setup.log,
 		.memory = worker->setup.memory,
 		.connections = worker->setup.connections,
-		.upstreams = worker->setup.upstreams,
 		.worker = worker->setup.index,
 		.on_empty = worker_on_empty,
 		.arg = worker,
@@ -73,26 +111,34 @@ static void *worker_run(void *arg)
 	wake = event_new(
 		worker->base, worker->wake_fd, EV_READ | EV_PERSIST, worker_on_wake, worker);
 	event_add(wake, NULL);
-	for (size_t i = 0; i < worker->listener_count; i++)
-		server_listen(worker->server, worker->listeners[i]);
+	for (size_t i = 0; i < worker->setup.news.listener_count; i++)
+		server_listen(worker->server, worker->setup.news.listeners[i].id,
+			worker->setup.news.listeners[i].fd);
 	event_base_dispatch(worker->base);
 	event_free(wake);
 	server_free(worker->server);
 	event_base_free(worker->base);
+	generation_unref(worker->setup.news.generation);
+	worker->ended = true;
 	eventfd_write(worker->setup.done_fd, 1);
 	return NULL;
 }
 
 /* Before the thread starts: by the time that it runs, the daemon may be draining already and the
  * numbers of its descriptors be others'. */
-static void duplicate_listeners(struct worker *worker)
+static void duplicate_listeners(struct worker_news *news)
 {
-	for (size_t i = 0; i < worker->setup.listener_count; i++) {
-		int fd = fcntl(worker->setup.listeners[i].fd, F_DUPFD_CLOEXEC, 0);
+	size_t count = 0;
 
-		if (fd >= 0)
-			worker->listeners[worker->listener_count++] = fd;
+	for (size_t i = 0; i < news->listener_count; i++) {
+		int fd = fcntl(news->listeners[i].fd, F_DUPFD_CLOEXEC, 0);
+
+		if (fd < 0)
+			continue;
+		news->listeners[count].id = news->listeners[i].id;
+		news->listeners[count++].fd = fd;
 	}
+	news->listener_count = count;
 }
 
 struct worker *worker_start(const struct worker_setup *setup)
@@ -101,7 +147,9 @@ struct worker *worker_start(const struct worker_setup *setup)
 	char name[16];
 
 	worker->setup = *setup;
-	duplicate_listeners(worker);
+	generation_ref(setup->news.generation);
+	duplicate_listeners(&worker->setup.news);
+	pthread_mutex_init(&worker->lock, NULL);
 	worker->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (worker->wake_fd < 0 || pthread_create(&worker->thread, NULL, worker_run, worker) != 0) {
 		perror("andiron: cannot start a worker");
@@ -118,11 +166,40 @@ void worker_command(struct worker *worker, enum worker_command command)
 	eventfd_write(worker->wake_fd, 1);
 }
 
+void worker_reload(struct worker *worker, const struct worker_news *news)
+{
+	pthread_mutex_lock(&worker->lock);
+	if (worker->news.generation)
+		generation_unref(worker->news.generation); /* never taken */
+	worker->news = *news;
+	generation_ref(news->generation);
+	pthread_mutex_unlock(&worker->lock);
+	worker_command(worker, WORKER_NEWS);
+}
+
+bool worker_has_news(struct worker *worker)
+{
+	bool has;
+
+	pthread_mutex_lock(&worker->lock);
+	has = worker->news.generation != NULL;
+	pthread_mutex_unlock(&worker->lock);
+	return has;
+}
+
+bool worker_has_ended(const struct worker *worker)
+{
+	return worker->ended;
+}
+
 size_t worker_join(struct worker *worker)
 {
 	size_t cut;
 
 	pthread_join(worker->thread, NULL);
+	if (worker->news.generation)
+		generation_unref(worker->news.generation);
+	pthread_mutex_destroy(&worker->lock);
 	close(worker->wake_fd);
 	cut = worker->cut;
 	free(worker);

@@ -3,41 +3,52 @@
 /* A worker: a thread with an event loop and a server of its own. Other threads talk to it by
  * commands, which wake its loop through an eventfd. */
 
-#include <openssl/ssl.h>
+#include <stdbool.h>
 #include <stddef.h>
 
-#include "config/config.h"
-#include "proxy/event_log.h"
-
-struct listener;
+struct budget;
+struct event_log;
+struct generation;
 struct metrics;
-struct upstream;
 struct worker;
 
 enum { WORKER_MAX_LISTENERS = 16 };
 
 enum worker_command {
-	WORKER_DRAIN = 1, /* stop accepting; end when the last exchange has ended */
-	WORKER_CUT = 2,   /* end the exchanges now */
-	WORKER_STOP = 4,  /* end the loop */
+	WORKER_DRAIN = 1,  /* stop accepting; end when the last exchange has ended */
+	WORKER_CUT = 2,    /* end the exchanges now */
+	WORKER_STOP = 4,   /* end the loop */
+	WORKER_RETIRE = 8, /* stop accepting; end when the last connection has ended */
+	WORKER_NEWS = 16,  /* worker_reload()'s own */
+};
+
+/* What it works by; a reload brings another one. */
+struct worker_news {
+	struct generation *generation;
+	struct {
+		int id; /* names it */
+		int fd; /* the worker takes a duplicate */
+	} listeners[WORKER_MAX_LISTENERS];
+	size_t listener_count;
 };
 
 struct worker_setup {
 	int index;
-	struct config *config;
-	SSL_CTX *const *tls;
-	struct metrics *metrics; /* of this worker */
+	struct worker_news news; /* the duplicates are there when worker_start() returns */
+	struct metrics *metrics; /* for this worker to count in */
 	struct event_log *log;
 	struct budget *memory, *connections; /* of the whole process */
-	struct upstream *const *upstreams;
-	/* The worker has a duplicate of each when worker_start() returns. */
-	const struct listener *listeners;
-	size_t listener_count;
-	int done_fd; /* an eventfd that is told when the worker has ended */
+	int done_fd; /* an eventfd that is told when the worker has ended, or has taken its news */
 };
 
 /* Starts the thread; what the setup points to must outlive it. */
 struct worker *worker_start(const struct worker_setup *setup);
 void worker_command(struct worker *worker, enum worker_command command);
+/* The descriptors must stay open until the next call for this worker, or its end. */
+void worker_reload(struct worker *worker, const struct worker_news *news);
+/* Has it not taken the last news yet? done_fd is told when it does. */
+bool worker_has_news(struct worker *worker);
+/* Has its loop ended? Then worker_join() does not wait. */
+bool worker_has_ended(const struct worker *worker);
 /* Waits for the thread; returns how many requests were cut short. */
 size_t worker_join(struct worker *worker);

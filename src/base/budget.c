@@ -4,7 +4,9 @@ bool budget_take(struct budget *budget, int64_t amount)
 {
 	int64_t before = atomic_fetch_add(&budget->used, amount);
 
-	if (budget->limit < 0 || before + amount <= budget->limit)
+	int64_t limit = budget->limit;
+
+	if (limit < 0 || before + amount <= limit)
 		return true;
 	atomic_fetch_sub(&budget->used, amount);
 	return false;

@@ -7,7 +7,7 @@
 #include <stdint.h>
 
 struct budget {
-	int64_t limit; /* < 0: none */
+	_Atomic int64_t limit; /* < 0: none; a reload may change it */
 	_Atomic int64_t used;
 };
 

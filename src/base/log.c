@@ -23,10 +23,28 @@ void log_set_writer(struct writer *writer)
 	current_writer = writer;
 }
 
+static void put(const struct str *line)
+{
+	struct writer *writer = current_writer;
+
+	if (writer)
+		writer_put(writer, line->data, line->len);
+	else if (write(STDERR_FILENO, line->data, line->len) < 0)
+		return; /* nobody reads; there is nowhere else to say it */
+}
+
+void log_place(enum log_level level, const char *place, const char *message)
+{
+	_cleanup_str_ struct str line = STR_NULL;
+
+	str_addf(&line, "%s: %s%s\n", place ? place : "andiron",
+		level == LOG_WARNING ? "warning: " : "", message);
+	put(&line);
+}
+
 static void log_line(enum log_level level, const char *format, va_list args)
 {
 	_cleanup_str_ struct str line = STR_NULL;
-	struct writer *writer = current_writer;
 
 	if (level > current_level)
 		return;
@@ -35,10 +53,7 @@ static void log_line(enum log_level level, const char *format, va_list args)
 		str_addf(&line, "%s: ", log_level_names[level]);
 	str_addv(&line, format, args);
 	str_add_char(&line, '\n');
-	if (writer)
-		writer_put(writer, line.data, line.len);
-	else if (write(STDERR_FILENO, line.data, line.len) < 0)
-		return; /* nobody reads; there is nowhere else to say it */
+	put(&line);
 }
 
 #define LOG_FUNCTION(name, level)                                                                  \

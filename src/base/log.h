@@ -15,6 +15,8 @@ void log_set_level(enum log_level level);
  * them directly again. The writer stays the caller's. */
 void log_set_writer(struct writer *writer);
 
+/* A mistake or a warning with its place, FILE:LINE or the like, in front; NULL: there is none. */
+void log_place(enum log_level level, const char *place, const char *message);
 void log_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_warning(const char *format, ...) __attribute__((format(printf, 1, 2)));
 void log_info(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -75,6 +75,11 @@ enum breaker_change breaker_on_success(struct breaker *breaker, bool probe, msec
 	return recovered ? BREAKER_RECOVERED : BREAKER_SAME;
 }
 
+void breaker_reset(struct breaker *breaker, msec_t now)
+{
+	breaker_on_success(breaker, true, now);
+}
+
 msec_t breaker_paused_ms(const struct breaker *breaker, msec_t now)
 {
 	return breaker->paused_ms + (breaker_is_paused(breaker) ? now - breaker->paused_at : 0);

@@ -39,5 +39,7 @@ void breaker_abandon_probe(struct breaker *breaker, msec_t now);
 enum breaker_change breaker_on_failure(
 	struct breaker *breaker, uint64_t request, bool probe, msec_t now, double random);
 enum breaker_change breaker_on_success(struct breaker *breaker, bool probe, msec_t now);
+/* Open, whatever it was. */
+void breaker_reset(struct breaker *breaker, msec_t now);
 /* How long it has been paused, all pauses together. */
 msec_t breaker_paused_ms(const struct breaker *breaker, msec_t now);

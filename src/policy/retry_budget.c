@@ -14,6 +14,11 @@ void retry_budget_init(struct retry_budget *budget, double share, msec_t now)
 	*budget = (struct retry_budget){.share = share, .tokens = CAPACITY, .filled_at = now};
 }
 
+void retry_budget_set(struct retry_budget *budget, double share)
+{
+	budget->share = share;
+}
+
 void retry_budget_earn(struct retry_budget *budget)
 {
 	add(budget, budget->share);

@@ -14,6 +14,8 @@ struct retry_budget {
 };
 
 void retry_budget_init(struct retry_budget *budget, double share, msec_t now);
+/* Another share, from now on. */
+void retry_budget_set(struct retry_budget *budget, double share);
 /* A request has come. */
 void retry_budget_earn(struct retry_budget *budget);
 /* A retry: false if there is no room for it. */

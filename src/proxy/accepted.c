@@ -176,6 +176,11 @@ struct accepted_list *accepted_list_new(const struct accepted_options *options)
 	return list;
 }
 
+void accepted_list_configure(struct accepted_list *list, const struct accepted_options *options)
+{
+	list->options = *options;
+}
+
 void accepted_list_free(struct accepted_list *list)
 {
 	if (!list)

@@ -26,6 +26,8 @@ struct accepted_options {
 };
 
 struct accepted_list *accepted_list_new(const struct accepted_options *options);
+/* Other limits: of connections that are accepted from now on; how long they may idle, of all. */
+void accepted_list_configure(struct accepted_list *list, const struct accepted_options *options);
 /* The server must be gone. */
 void accepted_list_free(struct accepted_list *list);
 size_t accepted_count(const struct accepted_list *list);

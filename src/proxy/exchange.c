@@ -79,7 +79,7 @@ void exchange_free(struct exchange *exchange)
 	timer_free(exchange->timer);
 	patience_fini(&exchange->patience);
 	request_fini(&exchange->request);
-	config_unref(exchange->config);
+	backends_unref(exchange->backends);
 	free(exchange);
 }
 
@@ -172,11 +172,13 @@ static const struct client_handler client_handler = {
 void exchange_new(struct server *server, struct evhttp_request *from)
 {
 	struct exchange *exchange = xcalloc(1, sizeof(*exchange));
+	const struct config *config;
 	struct received received;
 	struct refusal refusal;
 
 	exchange->server = server;
-	exchange->config = config_ref(server_config(server));
+	exchange->backends = backends_ref(server_backends(server));
+	config = backends_config(exchange->backends);
 	exchange->record = (struct record){
 		.request = &exchange->request,
 		.log = server_log(server),
@@ -185,11 +187,10 @@ void exchange_new(struct server *server, struct evhttp_request *from)
 		.began = clock_mono(),
 	};
 	exchange->timer = timer_new(server_base(server), exchange_on_timer, exchange);
-	exchange->client = client_new(from, server_accepted(server),
-		exchange->config->server.send_timeout, &client_handler, exchange);
+	exchange->client = client_new(from, server_accepted(server), config->server.send_timeout,
+		&client_handler, exchange);
 	received = client_take(exchange->client);
-	request_init(
-		&exchange->request, &received, exchange->config, server_memory(server), &refusal);
+	request_init(&exchange->request, &received, config, server_memory(server), &refusal);
 	server_on_exchange_begun(server, exchange);
 	if (refusal.status) {
 		exchange_refuse(exchange, &refusal);
@@ -202,7 +203,7 @@ void exchange_new(struct server *server, struct evhttp_request *from)
 		hedge_init(&exchange->hedge, server_base(server), &exchange->request,
 			exchange_on_late, exchange);
 		waiting_choose(&exchange->waiting,
-			server_upstream(server, exchange->request.upstream_index),
+			backends_upstream(exchange->backends, exchange->request.upstream_index),
 			&exchange->request);
 		exchange_admit(exchange);
 	}

@@ -5,6 +5,7 @@
  * exchange_answer.c what the client gets. */
 
 #include "proxy/attempt.h"
+#include "proxy/backends.h"
 #include "proxy/client.h"
 #include "proxy/created.h"
 #include "proxy/exchange.h"
@@ -23,8 +24,8 @@ struct exchange {
 	TAILQ_ENTRY(exchange) entry;
 	enum exchange_state state;
 	struct server *server;
-	struct config *config;
-	struct client *client; /* NULL: gone, or its answer is out */
+	struct backends *backends; /* of the configuration that it began with */
+	struct client *client;     /* NULL: gone, or its answer is out */
 	struct request request;
 	struct waiting waiting;
 	struct attempt *attempt; /* NULL: none is running */

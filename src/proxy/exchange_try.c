@@ -58,7 +58,7 @@ static struct attempt *new_attempt(struct exchange *exchange, const struct trans
 {
 	const struct request *request = &exchange->request;
 	struct attempt_request attempt = {
-		.pool = server_pool(exchange->server, request->upstream_index),
+		.pool = backends_pool(exchange->backends, request->upstream_index),
 		.memory = server_memory(exchange->server),
 		.transport = *asked,
 		.profile = &request->profile->options,

@@ -39,7 +39,7 @@ bool exchange_fall_back(struct exchange *exchange, struct answer *from)
 {
 	if (exchange->drains || clock_mono() >= exchange->deadline ||
 		!request_has_fallback(&exchange->request) || is_out_of_reach(exchange, from) ||
-		!request_fall_back(&exchange->request, exchange->config))
+		!request_fall_back(&exchange->request, backends_config(exchange->backends)))
 		return false;
 	if (exchange->attempt)
 		exchange_keep_last(exchange, from);
@@ -47,7 +47,7 @@ bool exchange_fall_back(struct exchange *exchange, struct answer *from)
 	exchange_yield_places(exchange);
 	tries_start_over(&exchange->tries, &exchange->record);
 	waiting_choose(&exchange->waiting,
-		server_upstream(exchange->server, exchange->request.upstream_index),
+		backends_upstream(exchange->backends, exchange->request.upstream_index),
 		&exchange->request);
 	exchange_admit(exchange);
 	return true;

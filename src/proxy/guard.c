@@ -10,6 +10,7 @@
 #include "base/budget.h"
 #include "base/mem.h"
 #include "base/str.h"
+#include "config/config.h"
 #include "net/buffer.h"
 #include "net/http1_feed.h"
 #include "net/socket.h"
@@ -54,6 +55,8 @@ struct guard *guard_new(struct bufferevent *bev, const struct guard_options *opt
 	struct http1_limits limits = {options->max_head, MAX_FIELDS};
 
 	guard->options = *options;
+	if (options->config)
+		config_ref(options->config);
 	guard->bev = bev;
 	guard->reader = http1_new(HTTP1_REQUEST, &limits);
 	guard->timer = timer_new(bufferevent_get_base(bev), guard_on_timer, guard);
@@ -75,6 +78,7 @@ static void give_back(struct guard *guard)
 void guard_free(struct guard *guard)
 {
 	give_back(guard);
+	config_unref(guard->options.config);
 	timer_free(guard->timer);
 	http1_free(guard->reader);
 	evbuffer_free(guard->hold);
@@ -255,11 +259,12 @@ static bool take_step(struct guard *guard)
 /* Of a Unix socket, before anything is read; the kernel knows who has connected. */
 static void check_peer(struct guard *guard)
 {
-	const struct guard_options *options = &guard->options;
+	const struct config *config = guard->options.config;
 	unsigned user;
 
-	if (!guard->peer_known && socket_peer_user(bufferevent_getfd(guard->bev), &user) &&
-		!access_user_is_listed(user, options->users, options->user_count))
+	if (!guard->peer_known && config &&
+		socket_peer_user(bufferevent_getfd(guard->bev), &user) &&
+		!access_user_is_listed(user, config->unix_users, config->unix_user_count))
 		refuse(guard, 403, ERROR_HTTP_REQUEST_DENIED,
 			"this user may not connect to this Unix socket; those who may are in "
 			"unix_users in [server]");

@@ -16,6 +16,7 @@
 
 struct budget;
 struct bufferevent;
+struct config;
 struct evbuffer;
 struct guard;
 
@@ -23,8 +24,7 @@ struct guard_options {
 	size_t max_head, max_body;
 	msec_t timeout_ms;     /* a whole head; a body without progress */
 	struct budget *memory; /* bodies count */
-	const unsigned *users; /* who may come in by a Unix socket; must outlive the guard */
-	size_t user_count;
+	struct config *config; /* its unix_users may come in by a Unix socket; NULL: anybody */
 };
 
 /* What the guard has for the exchange. */

@@ -11,11 +11,10 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/random.h"
-#include "net/pool.h"
 #include "net/resolver.h"
 #include "net/timer.h"
-#include "net/transport.h"
 #include "proxy/accepted.h"
+#include "proxy/backends.h"
 #include "proxy/exchange.h"
 #include "proxy/mailbox.h"
 
@@ -31,16 +30,21 @@ enum {
 struct server {
 	struct server_setup setup;
 	struct evhttp *http;
-	struct evhttp_bound_socket *listeners[MAX_LISTENERS];
+	struct {
+		int id;
+		struct evhttp_bound_socket *bound;
+	} listeners[MAX_LISTENERS];
 	size_t listener_count;
 	struct timer *accept_again;
 	struct accepted_list *accepted;
 	struct resolver *resolver;
-	struct pool **pools; /* one for each upstream */
+	struct backends *backends;         /* of the newest generation */
+	struct backends_list all_backends; /* and older ones, while requests need them */
 	struct mailbox *mailbox;
 	struct exchange_list running, ended;
 	struct timer *reaper;
 	bool draining, closing;
+	bool retiring; /* and its connections may take their time */
 };
 
 static void server_on_request(struct evhttp_request *request, void *arg)
@@ -63,7 +67,8 @@ static void server_on_reaper(void *arg)
 	}
 	if (!server->draining || !TAILQ_EMPTY(&server->running))
 		return;
-	if (accepted_reading(server->accepted))
+	if (server->retiring ? accepted_count(server->accepted)
+			     : accepted_reading(server->accepted))
 		timer_start(server->reaper, DRAIN_LOOK_MS);
 	else
 		server->setup.on_empty(server->setup.arg);
@@ -74,7 +79,7 @@ static void server_on_accept_again(void *arg)
 	struct server *server = arg;
 
 	for (size_t i = 0; i < server->listener_count; i++)
-		evconnlistener_enable(evhttp_bound_socket_get_listener(server->listeners[i]));
+		evconnlistener_enable(evhttp_bound_socket_get_listener(server->listeners[i].bound));
 }
 
 /* The error callback of a listener gets evhttp's argument, not ours; a thread has one server. */
@@ -105,37 +110,16 @@ static struct evhttp *new_http(struct server *server)
 	return http;
 }
 
-static const struct transport_type *transport_of(int kind)
+static const struct config *config_of(const struct server *server)
 {
-	return kind == TRANSPORT_EVHTTP ? &transport_evhttp : &transport_native;
+	return backends_config(server->backends);
 }
 
-static void new_pools(struct server *server)
+static struct accepted_options accepted_options(const struct server *server)
 {
-	const struct config *config = server->setup.config;
+	const struct server_options *options = &config_of(server)->server;
 
-	server->pools = xcalloc(config->upstream_count, sizeof(struct pool *));
-	for (size_t i = 0; i < config->upstream_count; i++) {
-		struct pool_options options = {
-			.name = config->upstreams[i].name,
-			.metrics = server->setup.metrics,
-			.base = server->setup.base,
-			.resolver = server->resolver,
-			.host = config->upstreams[i].host,
-			.port = config->upstreams[i].port,
-			.tls = server->setup.tls[i],
-			.idle_ms = config->upstreams[i].options.pool_idle,
-			.transport = transport_of(config->upstreams[i].options.transport),
-		};
-
-		server->pools[i] = pool_new(&options);
-	}
-}
-
-static struct accepted_list *new_accepted(const struct server *server)
-{
-	const struct server_options *options = &server->setup.config->server;
-	struct accepted_options accepted = {
+	return (struct accepted_options){
 		.base = server->setup.base,
 		.idle_ms = options->idle_timeout,
 		.guarded = true,
@@ -145,31 +129,42 @@ static struct accepted_list *new_accepted(const struct server *server)
 				.max_body = (size_t)options->max_body,
 				.timeout_ms = options->header_timeout,
 				.memory = server->setup.memory,
-				.users = server->setup.config->unix_users,
-				.user_count = server->setup.config->unix_user_count,
+				.config = backends_config(server->backends),
 			},
 		.connections = server->setup.connections,
 	};
+}
 
-	return accepted_list_new(&accepted);
+static struct backends *new_backends(struct server *server, struct generation *generation)
+{
+	struct backends_setup setup = {
+		.base = server->setup.base,
+		.resolver = server->resolver,
+		.metrics = server->setup.metrics,
+		.list = &server->all_backends,
+	};
+
+	return backends_new(&setup, generation);
 }
 
 struct server *server_new(const struct server_setup *setup)
 {
 	struct server *server = xcalloc(1, sizeof(*server));
 	struct event_base *base = setup->base;
+	struct accepted_options accepted;
 
 	server->setup = *setup;
-	config_ref(setup->config);
 	TAILQ_INIT(&server->running);
 	TAILQ_INIT(&server->ended);
-	server->accepted = new_accepted(server);
+	TAILQ_INIT(&server->all_backends);
 	server->resolver = resolver_new(base);
+	server->backends = new_backends(server, setup->generation);
+	accepted = accepted_options(server);
+	server->accepted = accepted_list_new(&accepted);
 	server->mailbox = mailbox_new(base);
 	server->reaper = timer_new(base, server_on_reaper, server);
 	server->accept_again = timer_new(base, server_on_accept_again, server);
 	server->http = new_http(server);
-	new_pools(server);
 	return server;
 }
 
@@ -192,19 +187,16 @@ void server_free(struct server *server)
 	turn_loop(server);
 	evhttp_free(server->http);
 	accepted_list_free(server->accepted);
-	for (size_t i = 0; i < server->setup.config->upstream_count; i++)
-		pool_free(server->pools[i]);
+	backends_free_all(&server->all_backends);
 	resolver_free(server->resolver);
 	mailbox_free(server->mailbox);
 	turn_loop(server);
 	timer_free(server->reaper);
 	timer_free(server->accept_again);
-	config_unref(server->setup.config);
-	free(server->pools);
 	free(server);
 }
 
-void server_listen(struct server *server, int fd)
+void server_listen(struct server *server, int id, int fd)
 {
 	struct evhttp_bound_socket *bound;
 
@@ -218,19 +210,69 @@ void server_listen(struct server *server, int fd)
 		abort();
 	evconnlistener_set_error_cb(
 		evhttp_bound_socket_get_listener(bound), server_on_accept_error);
-	server->listeners[server->listener_count++] = bound;
+	server->listeners[server->listener_count].id = id;
+	server->listeners[server->listener_count++].bound = bound;
+}
+
+bool server_listens(const struct server *server, int id)
+{
+	for (size_t i = 0; i < server->listener_count; i++) {
+		if (server->listeners[i].id == id)
+			return true;
+	}
+	return false;
+}
+
+static bool is_among(int id, const int *ids, size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (ids[i] == id)
+			return true;
+	}
+	return false;
+}
+
+void server_keep_listeners(struct server *server, const int *ids, size_t count)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < server->listener_count; i++) {
+		if (is_among(server->listeners[i].id, ids, count))
+			server->listeners[kept++] = server->listeners[i];
+		else
+			evhttp_del_accept_socket(server->http, server->listeners[i].bound);
+	}
+	server->listener_count = kept;
+}
+
+void server_reload(struct server *server, struct generation *generation)
+{
+	struct accepted_options accepted;
+
+	backends_unref(server->backends);
+	server->backends = new_backends(server, generation);
+	accepted = accepted_options(server);
+	accepted_list_configure(server->accepted, &accepted);
+}
+
+void server_retire(struct server *server)
+{
+	server->draining = true; /* answers say Connection: close */
+	server->retiring = true;
+	timer_stop(server->accept_again);
+	server_keep_listeners(server, NULL, 0);
+	timer_start(server->reaper, 0);
 }
 
 void server_drain(struct server *server)
 {
-	msec_t until = clock_mono() + server->setup.config->server.drain_timeout;
+	msec_t until = clock_mono() + config_of(server)->server.drain_timeout;
 	struct exchange *exchange;
 
 	server->draining = true;
 	timer_stop(server->accept_again);
-	for (size_t i = 0; i < server->listener_count; i++)
-		evhttp_del_accept_socket(server->http, server->listeners[i]);
-	server->listener_count = 0;
+	server_keep_listeners(server, NULL, 0);
+	server->retiring = false;
 	accepted_drain(server->accepted);
 	for (exchange = TAILQ_FIRST(&server->running); exchange; exchange = exchange_next(exchange))
 		exchange_drain(exchange, until);
@@ -256,9 +298,9 @@ struct event_base *server_base(const struct server *server)
 	return server->setup.base;
 }
 
-struct config *server_config(const struct server *server)
+struct backends *server_backends(const struct server *server)
 {
-	return server->setup.config;
+	return server->backends;
 }
 
 struct accepted_list *server_accepted(const struct server *server)
@@ -281,19 +323,9 @@ struct mailbox *server_mailbox(const struct server *server)
 	return server->mailbox;
 }
 
-struct upstream *server_upstream(const struct server *server, size_t index)
-{
-	return server->setup.upstreams[index];
-}
-
 struct metrics *server_metrics(const struct server *server)
 {
 	return server->setup.metrics;
-}
-
-struct pool *server_pool(const struct server *server, size_t upstream)
-{
-	return server->pools[upstream];
 }
 
 int server_worker(const struct server *server)

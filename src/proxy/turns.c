@@ -5,18 +5,12 @@
 
 void turns_init(struct turns *turns, const struct upstream_options *options, msec_t now)
 {
-	*turns = (struct turns){
-		.max_in_flight = options->max_in_flight,
-		.queue = options->queue,
-		.queue_bytes = options->queue_bytes,
-		.pacing = options->pacing,
-		.breaking = options->breaker,
-		.full_at = MSEC_NEVER,
-	};
+	*turns = (struct turns){.full_at = MSEC_NEVER};
 	lanes_init(&turns->lanes);
 	TAILQ_INIT(&turns->with_work);
 	TAILQ_INIT(&turns->decided);
 	retry_budget_init(&turns->budget, options->retry_budget, now);
+	turns_configure(turns, options, now);
 }
 
 void turns_fini(struct turns *turns)
@@ -84,6 +78,29 @@ struct clocks turns_waited(const struct turns *turns, const struct ticket *ticke
 	waited.lane += clocks.lane - ticket->began.lane;
 	waited.path += clocks.path - ticket->began.path;
 	return waited;
+}
+
+/* A closed lane has nobody to open it when there is no breaker any more. */
+static void open_all(struct turns *turns, msec_t now)
+{
+	struct lane *lane;
+
+	breaker_reset(&turns->path, now);
+	for (lane = TAILQ_FIRST(&turns->lanes.list); lane; lane = TAILQ_NEXT(lane, entry))
+		breaker_reset(&lane->breaker, now);
+}
+
+void turns_configure(struct turns *turns, const struct upstream_options *options, msec_t now)
+{
+	turns->max_in_flight = options->max_in_flight;
+	turns->queue = options->queue;
+	turns->queue_bytes = options->queue_bytes;
+	turns->pacing = options->pacing;
+	turns->breaking = options->breaker;
+	retry_budget_set(&turns->budget, options->retry_budget);
+	if (!turns->breaking)
+		open_all(turns, now);
+	note_full(turns, now);
 }
 
 /* ---- The queue. */

@@ -38,6 +38,8 @@ struct notices {
 };
 
 void turns_init(struct turns *turns, const struct upstream_options *options, msec_t now);
+/* Other limits; what waits and what is under way stays. */
+void turns_configure(struct turns *turns, const struct upstream_options *options, msec_t now);
 void turns_fini(struct turns *turns);
 /* Takes a number in the order of arrival, and a lane. */
 void turns_join(struct turns *turns, struct ticket *ticket, const struct lane_key *key);

@@ -18,6 +18,7 @@ enum {
 };
 
 struct upstream {
+	int references;
 	char *name, *url;
 	struct event_log *log;
 	struct alarm *alarm;
@@ -224,6 +225,7 @@ struct upstream *upstream_new(const struct upstream_config *config, struct event
 {
 	struct upstream *upstream = xcalloc(1, sizeof(*upstream));
 
+	upstream->references = 1;
 	upstream->name = xstrdup(config->name);
 	upstream->url = xstrdup(config->options.url);
 	upstream->log = log;
@@ -234,9 +236,15 @@ struct upstream *upstream_new(const struct upstream_config *config, struct event
 	return upstream;
 }
 
-void upstream_free(struct upstream *upstream)
+struct upstream *upstream_ref(struct upstream *upstream)
 {
-	if (!upstream)
+	upstream->references++;
+	return upstream;
+}
+
+void upstream_unref(struct upstream *upstream)
+{
+	if (!upstream || --upstream->references > 0)
 		return;
 	turns_fini(&upstream->turns);
 	pthread_mutex_destroy(&upstream->lock);
@@ -244,6 +252,14 @@ void upstream_free(struct upstream *upstream)
 	free(upstream->name);
 	free(upstream->url);
 	free(upstream);
+}
+
+void upstream_configure(struct upstream *upstream, const struct upstream_options *options)
+{
+	msec_t now = lock(upstream);
+
+	turns_configure(&upstream->turns, options, now);
+	unlock_and_run(upstream, now);
 }
 
 int upstream_fd(const struct upstream *upstream)

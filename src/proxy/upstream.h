@@ -117,7 +117,11 @@ bool ticket_spend_retry(struct ticket *ticket);
 
 /* `log` is told of the changes of state. */
 struct upstream *upstream_new(const struct upstream_config *config, struct event_log *log);
-void upstream_free(struct upstream *upstream);
+/* References are the main thread's; the last one frees it; NULL is fine. */
+struct upstream *upstream_ref(struct upstream *upstream);
+void upstream_unref(struct upstream *upstream);
+/* Other limits, from now on. */
+void upstream_configure(struct upstream *upstream, const struct upstream_options *options);
 /* Readable when upstream_on_time() is due; one thread watches it. */
 int upstream_fd(const struct upstream *upstream);
 void upstream_on_time(struct upstream *upstream);

@@ -274,7 +274,7 @@ class Events(Page):
         self.assert_items("andiron-events.5", "CLASSES", find(r'"(\w+)"', names[0]), 4)
 
     def test_states(self):
-        names = find(r'(?:event\.state = |\bnote\(ret, )"(\w+)"', sources())
+        names = find(r'(?:\btell_state\(daemon, |\bnote\(ret, )"(\w+)"', sources())
         self.assert_items("andiron-events.5", "STATES", names, 7)
 
     def test_the_reserved_errors_are_made_nowhere(self):

@@ -45,12 +45,6 @@ class Process(FlowTest):
         with open(self.events_path + ".1") as rotated:
             self.assertEqual(rotated.read().count('"event":"request"'), 1)
 
-    def test_a_reload_that_is_not_built_yet_says_so_and_harms_nothing(self):
-        self.launch([OK])
-        self.andiron.signal(signal.SIGHUP)
-        self.andiron.wait_line("SIGHUP")
-        self.assert_status(self.post(), 200)
-
     def test_a_client_that_takes_nothing_is_cut(self):
         big = reply(200, bytes(20 << 20), [("Content-Type", "application/octet-stream")])
         self.launch([big], {"server": {"send_timeout": "300ms"}})

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/random.h"
 #include "net/timer.h"
+#include "proxy/backends.h"
 #include "proxy/exchange.h"
 #include "proxy/server.h"
 
@@ -677,9 +678,25 @@ struct event_base *server_base(const struct server *server)
 	return NULL;
 }
 
-struct config *server_config(const struct server *server)
+struct backends *server_backends(const struct server *server)
 {
 	(void)server;
+	return NULL;
+}
+
+struct backends *backends_ref(struct backends *backends)
+{
+	return backends;
+}
+
+void backends_unref(struct backends *backends)
+{
+	(void)backends;
+}
+
+struct config *backends_config(const struct backends *backends)
+{
+	(void)backends;
 	return world->config;
 }
 
@@ -707,10 +724,10 @@ struct metrics *server_metrics(const struct server *server)
 	return NULL;
 }
 
-struct pool *server_pool(const struct server *server, size_t upstream)
+struct pool *backends_pool(const struct backends *backends, size_t index)
 {
-	(void)server;
-	(void)upstream;
+	(void)backends;
+	(void)index;
 	return NULL;
 }
 
@@ -720,9 +737,9 @@ struct mailbox *server_mailbox(const struct server *server)
 	return crowd_mailbox();
 }
 
-struct upstream *server_upstream(const struct server *server, size_t index)
+struct upstream *backends_upstream(const struct backends *backends, size_t index)
 {
-	(void)server;
+	(void)backends;
 	(void)index;
 	budget_earn();
 	return world->upstream;
@@ -1060,7 +1077,7 @@ static void world_free(void)
 		str_fini(&world->client->last_word);
 	}
 	free(world->client);
-	upstream_free(world->upstream);
+	upstream_unref(world->upstream);
 	config_free_fake(world->config);
 	free(world);
 }

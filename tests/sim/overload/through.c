@@ -38,7 +38,7 @@ void through_open(void)
 
 void through_close(void)
 {
-	upstream_free(upstream);
+	upstream_unref(upstream);
 	config_unref(config);
 }
 

@@ -1,0 +1,35 @@
+#pragma once
+
+/* The listening sockets of the process, by what the configuration says. A reload keeps those that
+ * are in it still. Belongs to the main thread. */
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "app/worker.h"
+#include "config/config.h"
+#include "net/listen.h"
+
+struct listeners {
+	struct {
+		int id;     /* of this socket, for the workers */
+		char *text; /* as it was written */
+		struct listener listener;
+	} list[WORKER_MAX_LISTENERS];
+	size_t count;
+	int next_id;
+};
+
+/* Opens those of `listen` that `before` does not have, which stays as it is. False after an error
+ * line, and nothing has been opened. `ret` is zeroed. */
+bool listeners_open(
+	const struct config *config, const struct listeners *before, struct listeners *ret);
+/* The same of `admin`: none or one. Of the default address a failure is only a warning: the proxy
+ * is what was asked for. */
+bool listeners_open_admin(
+	const struct config *config, const struct listeners *before, struct listeners *ret);
+/* Closes what is not in `next`, which takes its place. */
+void listeners_replace(struct listeners *now, struct listeners *next);
+/* Of a reload that failed: what was opened for it. */
+void listeners_discard(struct listeners *opened, const struct listeners *before);
+void listeners_close(struct listeners *listeners);
