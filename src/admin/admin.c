@@ -306,9 +306,9 @@ static void admin_on_accept_error(struct evconnlistener *listener, void *arg)
 	timer_start(the_admin->accept_again, ACCEPT_PAUSE_MS);
 }
 
-static struct accepted_list *new_accepted(struct admin *admin)
+static struct accepted_options accepted_options(struct admin *admin)
 {
-	struct accepted_options options = {
+	return (struct accepted_options){
 		.base = admin->setup.base,
 		.idle_ms = IDLE_MS,
 		.guarded = true,
@@ -322,8 +322,6 @@ static struct accepted_list *new_accepted(struct admin *admin)
 			},
 		.connections = &admin->connections,
 	};
-
-	return accepted_list_new(&options);
 }
 
 static void listen_on(struct admin *admin, int fd)
@@ -348,6 +346,7 @@ static void listen_on(struct admin *admin, int fd)
 struct admin *admin_new(const struct admin_setup *setup, int fd)
 {
 	struct admin *admin = xcalloc(1, sizeof(*admin));
+	struct accepted_options accepted;
 
 	admin->setup = *setup;
 	admin->began = clock_mono();
@@ -355,7 +354,8 @@ struct admin *admin_new(const struct admin_setup *setup, int fd)
 	admin->connections.limit = MAX_CONNECTIONS;
 	TAILQ_INIT(&admin->visits);
 	admin->sum = metrics_new();
-	admin->accepted = new_accepted(admin);
+	accepted = accepted_options(admin);
+	admin->accepted = accepted_list_new(&accepted);
 	admin->accept_again = timer_new(setup->base, admin_on_accept_again, admin);
 	listen_on(admin, fd);
 	return admin;
@@ -382,7 +382,11 @@ static void abort_visits(struct admin *admin)
 
 void admin_reload(struct admin *admin, const struct admin_setup *setup)
 {
+	struct accepted_options accepted;
+
 	admin->setup = *setup;
+	accepted = accepted_options(admin);
+	accepted_list_configure(admin->accepted, &accepted);
 }
 
 void admin_free(struct admin *admin)
