@@ -1,5 +1,5 @@
 # A thin face over meson and scripts/. `make run` and `make test` install what is missing.
-.PHONY: run test build install bench overload fuzz corpora differential slow lint format clean
+.PHONY: run test build install bench overload fuzz corpora differential slow ops image lint format clean
 
 run: build
 	@scripts/run $(ARGS)
@@ -42,6 +42,16 @@ differential: build
 slow: build
 	@scripts/install slow
 	ANDIRON=build/andiron /usr/bin/python3 tests/slow/run $(ARGS)
+
+# As root: the container.
+ops: build
+	@scripts/install build test ops
+	ANDIRON=build/andiron /usr/bin/python3 -m unittest discover -v -s tests/ops
+
+# The container image, of this machine's libraries; docs/containers.md has the other way.
+image: build
+	@scripts/install ops
+	@scripts/image
 
 lint:
 	@scripts/install build test

@@ -459,6 +459,8 @@ int daemon_run(const struct daemon_setup *setup)
 	int code = EX_OK;
 
 	signal(SIGPIPE, SIG_IGN);
+	if (getpid() == 1) /* of a container, where orphans come to it: the kernel reaps them */
+		signal(SIGCHLD, SIG_IGN);
 	event_set_log_callback(on_libevent_message);
 	block_signals(SIG_BLOCK);
 	daemon.base = event_base_new();

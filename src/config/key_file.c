@@ -28,11 +28,15 @@ static bool is_kept(const char *path, const struct stat *stat, struct str *ret_e
 	return ret_error->len == 0;
 }
 
+/* A group may read what is root's: only root can have let it. A Kubernetes Secret cannot be given
+ * to a process that is not root in any other way. */
 static bool is_private(const char *path, const struct stat *stat, struct str *ret_error)
 {
-	if (stat->st_mode & 077)
-		str_addf(ret_error, "%s can be read by others (mode %04o); run: chmod 600 %s", path,
-			(unsigned)stat->st_mode & 07777, path);
+	bool is_own = stat->st_uid == geteuid();
+
+	if (stat->st_mode & (is_own ? 077 : 037))
+		str_addf(ret_error, "%s can be read by others (mode %04o); run: chmod %s %s", path,
+			(unsigned)stat->st_mode & 07777, is_own ? "600" : "440", path);
 	return ret_error->len == 0;
 }
 

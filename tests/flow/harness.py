@@ -123,12 +123,12 @@ class Andiron:
     """A running daemon. Its stderr is read line by line, its events from their file."""
 
     def __init__(self, arguments, env=None, events=None, stdout=subprocess.DEVNULL, cwd=None,
-                 inside=()):
+                 inside=(), program=(BINARY,)):
         self.events_path = events
         self.lines = []
         self._news = threading.Condition()
         self.process = subprocess.Popen(
-            [*inside, BINARY] + arguments, env=clean_environment(env), stdin=subprocess.DEVNULL,
+            [*inside, *program, *arguments], env=clean_environment(env), stdin=subprocess.DEVNULL,
             stdout=stdout, stderr=subprocess.PIPE, text=True, errors="replace", cwd=cwd)
         self.pid = self.process.pid
         self._reader = threading.Thread(target=self._read_stderr, daemon=True)
@@ -273,7 +273,8 @@ class FlowTest(unittest.TestCase):
 
     def launch(self, script=(), config=None, env=None, upstream=None, arguments=(), **process):
         """Starts self.upstream and self.andiron in front of it; a test may do so many times.
-        `inside`: a command that becomes the daemon (`unshare` with its options)."""
+        `inside`: a command that becomes the daemon (`unshare` with its options); `program`: one
+        that stands for it (a container's)."""
         self.launches += 1
         self.events_path = os.path.join(self.folder, f"events-{self.launches}.jsonl")
         self.upstream = upstream or self.scripted(script)

@@ -220,6 +220,34 @@ static void it_must_be_ones_own(void)
 	check_refused(key_file_read_credential, path, "12345");
 }
 
+/* As a Secret of Kubernetes comes to a container that is not root: root's, readable by a group. */
+static void roots_file_may_be_for_a_group(void)
+{
+	static const struct {
+		mode_t mode;
+		bool fine;
+	} rows[] = {{0440, true}, {0640, true}, {0040, true}, {0444, false}, {0460, false},
+		{0450, false}, {0441, false}, {0644, false}, {0660, false}, {0442, false}};
+
+	if (geteuid() != 0)
+		return;
+	for (size_t i = 0; i < COUNT_OF(rows); i++) {
+		_cleanup_free_ char *path = temp_file("shared", key, strlen(key), 0600);
+
+		ROW("mode %04o", rows[i].mode);
+		CHECK_INT(chown(path, 0, 12345), 0);
+		CHECK_INT(chmod(path, rows[i].mode), 0);
+		CHECK_INT(chmod(temp_directory, 0711), 0);
+		check_refused(key_file_read, path, "chmod 600"); /* by root itself */
+		CHECK(setegid(12345) == 0 && seteuid(12345) == 0);
+		if (rows[i].fine)
+			check_key(key_file_read, path, key);
+		else
+			check_refused(key_file_read, path, "chmod 440");
+		CHECK(seteuid(0) == 0 && setegid(0) == 0);
+	}
+}
+
 static void a_link_is_judged_by_what_it_names(void)
 {
 	_cleanup_free_ char *good = temp_file("good", key, strlen(key), 0600);
@@ -235,5 +263,5 @@ static void a_link_is_judged_by_what_it_names(void)
 TEST_MAIN(TEST(reads_one_line), TEST(parses_a_key), TEST(a_nul_is_not_printable),
 	TEST(a_long_line_is_whole_or_refused), TEST(others_must_not_read_it),
 	TEST(a_credentials_mode_is_not_judged), TEST(it_must_be_a_regular_file),
-	TEST(a_large_file_is_none), TEST(it_must_be_ones_own),
+	TEST(a_large_file_is_none), TEST(it_must_be_ones_own), TEST(roots_file_may_be_for_a_group),
 	TEST(a_link_is_judged_by_what_it_names))
