@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -165,11 +166,12 @@ static void reload_admin(struct daemon *daemon, struct listeners *next)
 
 static size_t count_workers(const struct config *config)
 {
-	long cores = sysconf(_SC_NPROCESSORS_ONLN);
+	cpu_set_t allowed; /* a container may have less than the machine */
+	int cores = sched_getaffinity(0, sizeof(allowed), &allowed) == 0 ? CPU_COUNT(&allowed) : 1;
 
 	if (config->server.workers != OPTION_SPECIAL)
 		return (size_t)config->server.workers;
-	return cores < 1 ? 1 : cores > MAX_AUTO_WORKERS ? MAX_AUTO_WORKERS : (size_t)cores;
+	return cores > MAX_AUTO_WORKERS ? MAX_AUTO_WORKERS : (size_t)cores;
 }
 
 static void set_limits(struct daemon *daemon)
