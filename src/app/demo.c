@@ -195,7 +195,7 @@ static void render_body(const struct reply *reply, struct str *out)
 
 /* ---- Streams, a word at a time. */
 
-static void render_event(const struct reply *reply, struct str *out)
+static void render_chunk(const struct reply *reply, struct str *out)
 {
 	const char *word = words[reply->word];
 
@@ -211,6 +211,51 @@ static void render_event(const struct reply *reply, struct str *out)
 			"data: [DONE]\n\n",
 			usage);
 	}
+}
+
+static void begin_event(struct str *out, const char *type)
+{
+	str_addf(out, "event: %s\ndata: {\"type\":\"%s\"", type, type);
+}
+
+/* The same in Anthropic's events, which frame the words with four more. */
+static void render_anthropic(const struct reply *reply, struct str *out)
+{
+	const char *word = words[reply->word];
+
+	if (reply->word == 0) {
+		begin_event(out, "message_start");
+		str_add(out, ",\"message\":{\"id\":\"msg-demo\",\"type\":\"message\","
+			     "\"role\":\"assistant\",\"model\":");
+		json_quote(out, reply->model, strlen(reply->model));
+		str_add(out, ",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,"
+			     "\"usage\":{\"input_tokens\":9,\"output_tokens\":1}}}\n\n");
+		begin_event(out, "content_block_start");
+		str_add(out,
+			",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}\n\n");
+	}
+	if (word) {
+		begin_event(out, "content_block_delta");
+		str_add(out, ",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":");
+		json_quote(out, word, strlen(word));
+		str_add(out, "}}\n\n");
+	} else {
+		begin_event(out, "content_block_stop");
+		str_add(out, ",\"index\":0}\n\n");
+		begin_event(out, "message_delta");
+		str_add(out, ",\"delta\":{\"stop_reason\":\"end_turn\",\"stop_sequence\":null},"
+			     "\"usage\":{\"output_tokens\":12}}\n\n");
+		begin_event(out, "message_stop");
+		str_add(out, "}\n\n");
+	}
+}
+
+static void render_event(const struct reply *reply, struct str *out)
+{
+	if (reply->anthropic)
+		render_anthropic(reply, out);
+	else
+		render_chunk(reply, out);
 }
 
 static void send_word(struct reply *reply)
@@ -323,7 +368,7 @@ static void demo_on_request(struct evhttp_request *request, void *arg)
 	reply->model = xstrdup(model ? model : "accounts/fireworks/models/demo");
 	reply->path = xstrndup(uri, strcspn(uri, "?"));
 	reply->anthropic = str_ends(reply->path, "/messages");
-	reply->stream = json_peek_true(&peek, "stream") && !reply->anthropic;
+	reply->stream = json_peek_true(&peek, "stream");
 	reply->fault = plan[demo.served++ % (sizeof(plan) / sizeof(plan[0]))];
 	reply->timer = timer_new(demo.base, reply_on_timer, reply);
 	reply->client = client_new(request, demo.accepted, FAR_AWAY_MS, &reply_handler, reply);

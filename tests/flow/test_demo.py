@@ -39,6 +39,17 @@ class Demo(FlowTest):
         first = json.loads(events[0][len(b"data: "):])
         self.assertIn("choices", first)
 
+    def test_a_stream_of_messages_is_answered(self):
+        """As Anthropic's SDKs ask for it."""
+        answer = self.request("POST", "/v1/messages", [], STREAM)
+        self.assert_status(answer, 200)
+        self.assert_end(answer)
+        events = [event for event in answer.body.split(b"\n\n") if event.startswith(b"event: ")]
+        data = [json.loads(event.split(b"\ndata: ")[1]) for event in events]
+        self.assertEqual([data[0]["type"], data[-1]["type"]], ["message_start", "message_stop"], repr(answer))
+        text = "".join(event["delta"]["text"] for event in data if event["type"] == "content_block_delta")
+        self.assertIn("andiron", text)
+
     def test_many_requests_show_retries(self):
         attempts = []
         for _ in range(8):

@@ -32,18 +32,33 @@ export async function startAndiron(directory, upstream, profile = {}, keys = {})
     'profile.default': { backoff_base: '20ms', jitter: 'none', ...profile },
   }));
 
-  const child = spawn(BINARY, ['run', '-c', configuration], {
-    env: { ...cleanEnvironment(), FIREWORKS_API_KEY: API_KEY },
+  const { origin, ...andiron } = await start(
+    ['run', '-c', configuration], { FIREWORKS_API_KEY: API_KEY }, eventLog);
+  return { baseURL: `${origin}/v1`, ...andiron };
+}
+
+/* `andiron demo`, whose first answer is a 503, in a hurry. */
+export async function startDemo(directory) {
+  const eventLog = join(directory, 'events.jsonl');
+  const options = ['--listen', '127.0.0.1:0', '--admin', 'off', '--event-log', eventLog];
+  return start(['demo', ...options], {
+    ANDIRON_PROFILE_DEFAULT_BACKOFF_BASE: '10ms', ANDIRON_PROFILE_DEFAULT_JITTER: 'none',
+  }, eventLog);
+}
+
+async function start(command, variables, eventLog) {
+  const child = spawn(BINARY, command, {
+    env: { ...cleanEnvironment(), ...variables },
     stdio: ['ignore', 'ignore', 'pipe'],
   });
   const closed = once(child, 'close');
   closed.catch(() => {});               /* a binary that cannot be started is reported below */
   const stderr = [];
-  const baseURL = await address(child, closed, stderr);
+  const origin = await address(child, closed, stderr);
   let stopping;
 
   return {
-    baseURL: `${baseURL}/v1`,
+    origin,
     /* What the event log holds so far. */
     events: () => readEvents(eventLog),
     /* Ends it with SIGTERM, once, and checks that it leaves in order. Gives the event log. */
