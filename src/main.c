@@ -12,6 +12,7 @@
  *         worker_start            app/worker     one thread, one event loop each
  *           server_new            proxy/server   evhttp, pools, exchanges of that loop
  *         admin_new               admin/admin    health, metrics and status, on the main loop
+ *         pulse_ready             app/pulse      tells systemd, and keeps its watchdog quiet
  *
  * A request's walk:
  *

@@ -9,7 +9,7 @@ _andiron_profiles() {
 
 _andiron() {
     local commands='run check demo help'
-    local flags='--config --listen --upstream --profile --workers --log-level --event-log --admin --help --version'
+    local flags='--config --listen --upstream --profile --workers --log-level --event-log --admin --live --help --version'
     local word=${COMP_WORDS[COMP_CWORD]} flag=${COMP_WORDS[COMP_CWORD - 1]} words='' command='' file='' i before
 
     for ((i = 1; i < COMP_CWORD; i++)); do

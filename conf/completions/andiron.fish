@@ -31,5 +31,6 @@ complete -c andiron -l workers -x -a auto -d 'Event loops'
 complete -c andiron -l log-level -x -a 'error warning info debug' -d "andiron's own messages"
 complete -c andiron -l event-log -rF -a 'stderr stdout off' -d 'Where the event log goes'
 complete -c andiron -l admin -x -a '127.0.0.1:8788 off' -d 'Health, metrics, status'
+complete -c andiron -l live -d 'With check: is the daemon alive'
 complete -c andiron -s h -l help -d 'A summary of commands and flags'
 complete -c andiron -s V -l version -d Versions

@@ -11,6 +11,7 @@
 #include "app/daemon.h"
 #include "app/demo.h"
 #include "app/harden.h"
+#include "app/live.h"
 #include "app/version.h"
 #include "base/log.h"
 #include "base/secret.h"
@@ -37,6 +38,7 @@ static const char usage[] =
 	"      --log-level LEVEL error, warning, info, debug\n"
 	"      --event-log WHERE stderr, stdout, off, or an absolute path\n"
 	"      --admin ADDRESS   health, metrics, status: 127.0.0.1:8788; off: none\n"
+	"      --live            with check: is the daemon that runs by it alive? exit 0 or 1\n"
 	"  -h, --help            this text\n"
 	"  -V, --version         versions\n"
 	"\n"
@@ -58,7 +60,8 @@ static const struct option_flag {
 enum {
 	FLAG_COUNT = sizeof(option_flags) / sizeof(option_flags[0]),
 	FIRST_FLAG = 256, /* of getopt_long's values */
-	MAX_FLAGS = 31,   /* given at once; more are an error */
+	LIVE = FIRST_FLAG - 1,
+	MAX_FLAGS = 31, /* given at once; more are an error */
 };
 
 struct command_line {
@@ -67,7 +70,7 @@ struct command_line {
 	struct config_flag flags[MAX_FLAGS + 1]; /* the last one stays empty */
 	size_t flag_count;
 	char *environment_key; /* FIREWORKS_API_KEY, which is wiped from the environment */
-	bool help, version, wrong;
+	bool live, help, version, wrong;
 };
 
 static void add_flag(struct command_line *line, const struct option_flag *flag, const char *value)
@@ -83,7 +86,8 @@ static void add_flag(struct command_line *line, const struct option_flag *flag, 
 
 static void parse_options(struct command_line *line, int argc, char **argv)
 {
-	struct option longs[FLAG_COUNT + 4] = {
+	struct option longs[FLAG_COUNT + 5] = {
+		{"live", no_argument, NULL, LIVE},
 		{"config", required_argument, NULL, 'c'},
 		{"help", no_argument, NULL, 'h'},
 		{"version", no_argument, NULL, 'V'},
@@ -91,11 +95,13 @@ static void parse_options(struct command_line *line, int argc, char **argv)
 	int c;
 
 	for (size_t i = 0; i < FLAG_COUNT; i++)
-		longs[i + 3] = (struct option){
+		longs[i + 4] = (struct option){
 			option_flags[i].flag + 2, required_argument, NULL, FIRST_FLAG + (int)i};
 	while ((c = getopt_long(argc, argv, "c:hV", longs, NULL)) != -1) {
 		if (c == 'c')
 			line->config = optarg;
+		else if (c == LIVE)
+			line->live = true;
 		else if (c == 'h')
 			line->help = true;
 		else if (c == 'V')
@@ -163,9 +169,15 @@ static int check(const struct command_line *line)
 {
 	struct config *config = load(line);
 	_cleanup_str_ struct str text = STR_NULL;
+	bool alive;
 
 	if (!config)
 		return EXIT_FAILURE;
+	if (line->live) {
+		alive = live_check(config);
+		config_unref(config);
+		return alive ? EX_OK : EXIT_FAILURE;
+	}
 	config_render(config, &text);
 	fputs(str_text(&text), stdout);
 	config_unref(config);
@@ -203,6 +215,8 @@ static int dispatch(struct command_line *line)
 {
 	static const char *const later[] = {"doctor", "report", "wait"};
 
+	if (line->live && !str_same(line->command, "check"))
+		return usage_error(line->command, "--live goes with check");
 	if (str_same(line->command, "run"))
 		return run(line);
 	if (str_same(line->command, "check"))

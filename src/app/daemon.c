@@ -16,6 +16,7 @@
 #include "app/generations.h"
 #include "app/hello.h"
 #include "app/listeners.h"
+#include "app/pulse.h"
 #include "app/staff.h"
 #include "base/budget.h"
 #include "base/log.h"
@@ -35,6 +36,7 @@ struct daemon {
 	struct writer *stderr_writer;
 	struct event_log *log;
 	struct generations generations;
+	struct activation activation; /* what systemd has passed */
 	struct listeners listeners, admin_listener;
 	struct admin *admin;
 	struct budget memory, connections; /* shared by the workers */
@@ -42,6 +44,7 @@ struct daemon {
 	struct event_base *base;
 	struct timer *drain_timer;
 	int done_fd;
+	struct pulse *pulse; /* NULL: nobody wants to feel it */
 	bool draining, cutting;
 	bool reloading; /* not every worker knows yet */
 };
@@ -98,8 +101,10 @@ static bool open_listeners(struct daemon *daemon)
 {
 	static const struct listeners none = {.count = 0};
 
-	return listeners_open(config_of(daemon), &none, &daemon->listeners) &&
-	       listeners_open_admin(config_of(daemon), &none, &daemon->admin_listener);
+	return activation_open(&daemon->activation) &&
+	       listeners_open(config_of(daemon), &daemon->activation, &none, &daemon->listeners) &&
+	       listeners_open_admin(
+		       config_of(daemon), &daemon->activation, &none, &daemon->admin_listener);
 }
 
 /* ---- The admin listener. */
@@ -162,6 +167,32 @@ static void reload_admin(struct daemon *daemon, struct listeners *next)
 	start_admin(daemon);
 }
 
+/* ---- What systemd feels. */
+
+static struct pulse_subject pulse_subject(const struct daemon *daemon)
+{
+	return (struct pulse_subject){
+		.workers = daemon->staff.workers,
+		.worker_count = daemon->staff.count,
+		.upstreams = daemon->generations.newest->upstreams,
+		.upstream_count = daemon->generations.newest->count,
+	};
+}
+
+static void watch(struct daemon *daemon)
+{
+	struct pulse_subject subject = pulse_subject(daemon);
+
+	pulse_watch(daemon->pulse, &subject);
+}
+
+static void tell_ready(struct daemon *daemon)
+{
+	struct pulse_subject subject = pulse_subject(daemon);
+
+	pulse_ready(daemon->pulse, &subject);
+}
+
 /* ---- Reload. */
 
 static size_t count_workers(const struct config *config)
@@ -201,9 +232,9 @@ static bool prepare(struct daemon *daemon, struct config *config, struct generat
 {
 	_cleanup_str_ struct str error = STR_NULL;
 
-	if (!listeners_open(config, &daemon->listeners, ret_listeners))
+	if (!listeners_open(config, &daemon->activation, &daemon->listeners, ret_listeners))
 		return false;
-	if (listeners_open_admin(config, &daemon->admin_listener, ret_admin)) {
+	if (listeners_open_admin(config, &daemon->activation, &daemon->admin_listener, ret_admin)) {
 		*ret = generation_new(config, daemon->generations.newest, daemon->log, &error);
 		if (*ret)
 			return true;
@@ -244,6 +275,7 @@ static bool try_reload(struct daemon *daemon)
 	staff_reload(&daemon->staff, &news, count_workers(next->config));
 	listeners_replace(&daemon->listeners, &listeners); /* no worker has news of the old ones */
 	reload_admin(daemon, &admin);
+	watch(daemon);
 	return true;
 }
 
@@ -255,6 +287,7 @@ static void finish_reload(struct daemon *daemon)
 	if (!daemon->reloading || staff_has_news(&daemon->staff))
 		return;
 	daemon->reloading = false;
+	tell_ready(daemon);
 	hello_render_listeners(&daemon->listeners, &text);
 	log_info("reloaded: listening on%s", str_text(&text));
 	tell_state(daemon, "reload", str_text(&text) + 1);
@@ -266,6 +299,7 @@ static void reload(struct daemon *daemon)
 
 	if (daemon->draining)
 		return;
+	pulse_reloading(daemon->pulse);
 	if (generations_are_full(&daemon->generations, daemon->generations.newest))
 		why = "requests of too many earlier configurations still run; try again later";
 	else if (try_reload(daemon))
@@ -273,6 +307,7 @@ static void reload(struct daemon *daemon)
 	if (why) {
 		log_error("not reloaded: %s", why);
 		tell_state(daemon, "reload_failed", why);
+		tell_ready(daemon); /* as it was */
 		return;
 	}
 	daemon->reloading = true;
@@ -308,6 +343,7 @@ static void drain(struct daemon *daemon)
 	log_info("draining: running requests may go on for %lld s; a second signal ends at once",
 		(long long)timeout / 1000);
 	tell_state(daemon, "drain", NULL);
+	pulse_stopping(daemon->pulse, timeout);
 	listeners_close(&daemon->listeners);
 	staff_command(&daemon->staff, WORKER_DRAIN);
 	timer_start(daemon->drain_timer, timeout);
@@ -336,6 +372,7 @@ static void daemon_on_done(evutil_socket_t fd, short what, void *arg)
 	finish_reload(daemon);
 	if (staff_sweep(&daemon->staff) == 0)
 		event_base_loopbreak(daemon->base);
+	watch(daemon);
 }
 
 /* ---- Running. */
@@ -423,6 +460,7 @@ static void say_hello(struct daemon *daemon)
 		daemon->setup.on_listening(hello_port(&daemon->listeners));
 	hello_say(config_of(daemon), &daemon->listeners, &daemon->admin_listener,
 		daemon->setup.on_listening != NULL);
+	activation_warn(&daemon->activation);
 	hello_render_listeners(&daemon->listeners, &text);
 	tell_state(daemon, "start", str_text(&text) + 1);
 }
@@ -434,7 +472,10 @@ static void run(struct daemon *daemon)
 	log_set_writer(daemon->stderr_writer);
 	start_workers(daemon);
 	start_admin(daemon);
+	daemon->pulse = pulse_new(daemon->base);
+	tell_ready(daemon);
 	run_loop(daemon);
+	pulse_free(daemon->pulse);
 	say_goodbye(daemon);
 	timer_free(daemon->drain_timer);
 	admin_free(daemon->admin);
@@ -446,6 +487,7 @@ static void fini(struct daemon *daemon)
 	config_unref(daemon->setup.config);
 	listeners_close(&daemon->listeners);
 	listeners_close(&daemon->admin_listener);
+	activation_close(&daemon->activation);
 	if (daemon->generations.newest)
 		generations_fini(&daemon->generations);
 	log_set_writer(NULL);

@@ -34,33 +34,64 @@ static void add(struct listeners *to, const char *text, int id, const struct lis
 	to->list[to->count++].listener = *listener;
 }
 
-static bool take_over(struct listeners *to, const struct listeners *before, const char *text)
+static bool take_over(struct listeners *to, const struct listeners *before,
+	struct activation *activation, const char *text)
 {
 	for (size_t i = 0; i < before->count; i++) {
-		if (str_same(before->list[i].text, text)) {
-			add(to, text, before->list[i].id, &before->list[i].listener);
-			return true;
-		}
+		const struct listener *listener = &before->list[i].listener;
+
+		if (!str_same(before->list[i].text, text))
+			continue;
+		add(to, text, before->list[i].id, listener);
+		activation_keep(activation, &listener->address);
+		return true;
 	}
 	return false;
 }
 
 /* 0, or -errno. */
-static int open_new(struct listeners *to, const char *text, unsigned unix_mode)
+static int open_new(
+	struct listeners *to, struct activation *activation, const char *text, unsigned unix_mode)
 {
 	struct address address;
 	struct listener listener;
 	int error = -EINVAL;
 
 	if (address_parse(text, &address))
-		error = listen_open(&address, unix_mode, &listener);
+		error = activation_listen(activation, &address, unix_mode, &listener);
 	if (error == 0)
 		add(to, text, to->next_id++, &listener);
 	return error;
 }
 
-static bool open_one(const struct config *config, const struct listeners *before,
-	struct listeners *to, const char *text)
+/* One that was passed, and perhaps served already. */
+static void add_passed(
+	struct listeners *to, const struct listeners *before, const struct listener *passed)
+{
+	for (size_t i = 0; i < before->count; i++) {
+		if (!address_same(&before->list[i].listener.address, &passed->address))
+			continue;
+		listen_close(passed); /* a duplicate */
+		add(to, "systemd", before->list[i].id, &before->list[i].listener);
+		return;
+	}
+	add(to, "systemd", to->next_id++, passed);
+}
+
+static bool open_passed(const struct config *config, struct activation *activation,
+	const struct listeners *before, struct listeners *to)
+{
+	struct listener passed[WORKER_MAX_LISTENERS];
+	size_t first = to->count, count = first;
+	bool opened = activation_listen_all(activation, config, passed, &count);
+
+	for (size_t i = first; i < count; i++)
+		add_passed(to, before, &passed[i]);
+	return opened;
+}
+
+static bool open_one(const struct config *config, struct activation *activation,
+	const struct listeners *before, struct listeners *to, const char *text)
 {
 	_cleanup_str_ struct str fault = STR_NULL;
 	int error;
@@ -69,9 +100,11 @@ static bool open_one(const struct config *config, const struct listeners *before
 		log_error("cannot listen on %s: too many addresses", text);
 		return false;
 	}
-	if (take_over(to, before, text))
+	if (str_same(text, "systemd"))
+		return open_passed(config, activation, before, to);
+	if (take_over(to, before, activation, text))
 		return true;
-	error = open_new(to, text, config->unix_mode);
+	error = open_new(to, activation, text, config->unix_mode);
 	if (error == 0)
 		return true;
 	if (config->listen_is_default && is_missing_family(error)) {
@@ -83,16 +116,18 @@ static bool open_one(const struct config *config, const struct listeners *before
 	return false;
 }
 
-static bool open_all(
-	const struct config *config, const struct listeners *before, struct listeners *to)
+/* Who says nothing of addresses, and is started by sockets, gets these. */
+static bool open_all(const struct config *config, struct activation *activation,
+	const struct listeners *before, struct listeners *to)
 {
-	const char *cursor = config->server.listen, *element;
+	bool takes_passed = config->listen_is_default && activation->count > 0;
+	const char *cursor = takes_passed ? "systemd" : config->server.listen, *element;
 	size_t len;
 
 	while (str_next_element(&cursor, " \t", &element, &len)) {
 		_cleanup_free_ char *text = xstrndup(element, len);
 
-		if (!open_one(config, before, to, text))
+		if (!open_one(config, activation, before, to, text))
 			return false;
 	}
 	if (to->count == 0)
@@ -100,27 +135,28 @@ static bool open_all(
 	return to->count > 0;
 }
 
-bool listeners_open(
-	const struct config *config, const struct listeners *before, struct listeners *ret)
+bool listeners_open(const struct config *config, struct activation *activation,
+	const struct listeners *before, struct listeners *ret)
 {
 	ret->next_id = before->next_id;
-	if (open_all(config, before, ret))
+	activation_begin(activation);
+	if (open_all(config, activation, before, ret))
 		return true;
 	listeners_discard(ret, before);
 	return false;
 }
 
-bool listeners_open_admin(
-	const struct config *config, const struct listeners *before, struct listeners *ret)
+bool listeners_open_admin(const struct config *config, struct activation *activation,
+	const struct listeners *before, struct listeners *ret)
 {
 	const char *text = config->server.admin;
 	_cleanup_str_ struct str fault = STR_NULL;
 	int error;
 
 	ret->next_id = before->next_id;
-	if (str_same(text, "off") || take_over(ret, before, text))
+	if (str_same(text, "off") || take_over(ret, before, activation, text))
 		return true;
-	error = open_new(ret, text, config->unix_mode);
+	error = open_new(ret, activation, text, config->unix_mode);
 	if (error == 0)
 		return true;
 	render_fault(error, "--admin", &fault);

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "app/activation.h"
 #include "app/worker.h"
 #include "config/config.h"
 #include "net/listen.h"
@@ -20,14 +21,15 @@ struct listeners {
 	int next_id;
 };
 
-/* Opens those of `listen` that `before` does not have, which stays as it is. False after an error
- * line, and nothing has been opened. `ret` is zeroed. */
-bool listeners_open(
-	const struct config *config, const struct listeners *before, struct listeners *ret);
+/* Opens those of `listen` that `before` does not have, which stays as it is; what systemd has
+ * passed is taken and not opened. False after an error line, and nothing has been opened. `ret` is
+ * zeroed. */
+bool listeners_open(const struct config *config, struct activation *activation,
+	const struct listeners *before, struct listeners *ret);
 /* The same of `admin`: none or one. Of the default address a failure is only a warning: the proxy
  * is what was asked for. */
-bool listeners_open_admin(
-	const struct config *config, const struct listeners *before, struct listeners *ret);
+bool listeners_open_admin(const struct config *config, struct activation *activation,
+	const struct listeners *before, struct listeners *ret);
 /* Closes what is not in `next`, which takes its place. */
 void listeners_replace(struct listeners *now, struct listeners *next);
 /* Of a reload that failed: what was opened for it. */

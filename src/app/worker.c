@@ -18,7 +18,7 @@ struct worker {
 	pthread_t thread;
 	int wake_fd;
 	atomic_int commands; /* bits that are still to be seen by the worker */
-	atomic_bool ended;
+	atomic_bool turned, ended;
 	pthread_mutex_t lock;
 	struct worker_news news; /* the last; its generation NULL: taken */
 	size_t cut;
@@ -75,6 +75,8 @@ static void worker_on_wake(evutil_socket_t fd, short what, void *arg)
 	(void)what;
 	eventfd_read(fd, &count);
 	commands = atomic_exchange(&worker->commands, 0);
+	if (commands & WORKER_TURN)
+		worker->turned = true;
 	if (commands & WORKER_NEWS) {
 		take_news(worker);
 		eventfd_write(worker->setup.done_fd, 1);
@@ -175,6 +177,17 @@ void worker_reload(struct worker *worker, const struct worker_news *news)
 	generation_ref(news->generation);
 	pthread_mutex_unlock(&worker->lock);
 	worker_command(worker, WORKER_NEWS);
+}
+
+void worker_ask_to_turn(struct worker *worker)
+{
+	worker->turned = false;
+	worker_command(worker, WORKER_TURN);
+}
+
+bool worker_has_turned(const struct worker *worker)
+{
+	return worker->turned || worker->ended;
 }
 
 bool worker_has_news(struct worker *worker)

@@ -20,6 +20,7 @@ enum worker_command {
 	WORKER_STOP = 4,   /* end the loop */
 	WORKER_RETIRE = 8, /* stop accepting; end when the last connection has ended */
 	WORKER_NEWS = 16,  /* worker_reload()'s own */
+	WORKER_TURN = 32,  /* worker_ask_to_turn()'s own */
 };
 
 /* What it works by; a reload brings another one. */
@@ -44,6 +45,9 @@ struct worker_setup {
 /* Starts the thread; what the setup points to must outlive it. */
 struct worker *worker_start(const struct worker_setup *setup);
 void worker_command(struct worker *worker, enum worker_command command);
+/* Is its loop alive? It has turned since it was asked to, or has ended. */
+void worker_ask_to_turn(struct worker *worker);
+bool worker_has_turned(const struct worker *worker);
 /* The descriptors must stay open until the next call for this worker, or its end. */
 void worker_reload(struct worker *worker, const struct worker_news *news);
 /* Has it not taken the last news yet? done_fd is told when it does. */

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/secret.h"
@@ -57,17 +58,19 @@ static char *read_file(struct loader *loader, const char *path, const char *plac
 	return key;
 }
 
-/* systemd's LoadCredential=NAME_api_key:..., if there is one. */
+/* systemd's LoadCredential=NAME_api_key:..., if there is one. An empty line is none: what a unit
+ * sets by SetCredential= for the case that there is no file. */
 static char *read_credential(struct loader *loader, const char *upstream)
 {
 	const char *directory = environment_value(loader, "CREDENTIALS_DIRECTORY");
 	_cleanup_str_ struct str path = STR_NULL, error = STR_NULL;
+	struct stat file;
 	char *key;
 
 	if (!directory)
 		return NULL;
 	str_addf(&path, "%s/%s_api_key", directory, upstream);
-	if (access(str_text(&path), F_OK) != 0 && errno == ENOENT)
+	if (stat(str_text(&path), &file) == 0 ? file.st_size <= 1 : errno == ENOENT)
 		return NULL;
 	key = key_file_read_credential(str_text(&path), &error);
 	if (!key)

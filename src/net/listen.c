@@ -1,6 +1,7 @@
 #include "net/listen.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -119,6 +120,48 @@ int listen_open(const struct address *address, mode_t unix_mode, struct listener
 	else
 		listen_close(&opened);
 	return error;
+}
+
+/* An option of the socket that is a number; -errno. */
+static int read_option(int fd, int name)
+{
+	int value = 0;
+	socklen_t len = sizeof(value);
+
+	return getsockopt(fd, SOL_SOCKET, name, &value, &len) == 0 ? value : -errno;
+}
+
+static int check_kind(int fd)
+{
+	int type = read_option(fd, SO_TYPE), family = read_option(fd, SO_DOMAIN);
+
+	if (type < 0)
+		return type;
+	if (type != SOCK_STREAM || (family != AF_INET && family != AF_INET6 && family != AF_UNIX))
+		return -EPROTOTYPE;
+	return read_option(fd, SO_ACCEPTCONN) > 0 ? 0 : -EINVAL;
+}
+
+int listen_adopt(int fd, struct listener *ret)
+{
+	struct listener adopted = {.fd = fd}; /* no inode: the file is not ours to remove */
+	struct address *address = &adopted.address;
+	int error = check_kind(fd), flags = fcntl(fd, F_GETFL);
+
+	if (error < 0)
+		return error;
+	address->len = sizeof(*address) - offsetof(struct address, any);
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 ||
+		fcntl(fd, F_SETFD, FD_CLOEXEC) != 0 ||
+		getsockname(fd, &address->any, &address->len) != 0)
+		return -errno;
+	if (address_is_unix(address)) {
+		address->local.sun_path[ADDRESS_MAX_PATH] = '\0';
+		if (address->local.sun_path[0] == '\0')
+			address->local.sun_path[0] = '@';
+	}
+	*ret = adopted;
+	return 0;
 }
 
 void listen_close(const struct listener *listener)

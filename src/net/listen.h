@@ -19,5 +19,9 @@ struct listener {
  * the permissions `unix_mode` and has never had wider ones; a file that a dead process left there
  * is removed, one that is no socket is -ENOTSOCK. */
 int listen_open(const struct address *address, mode_t unix_mode, struct listener *ret);
+/* Takes over a socket that listens already, and makes it non-blocking; the file of a Unix socket
+ * stays somebody else's. 0, or -errno: EPROTOTYPE: it is no stream socket of a known family;
+ * EINVAL: it does not listen. The name of an abstract Unix socket is written with a @. */
+int listen_adopt(int fd, struct listener *ret);
 /* Closes it and removes its file, unless that is another one by now. */
 void listen_close(const struct listener *listener);

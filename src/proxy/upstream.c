@@ -313,6 +313,14 @@ static void read_lane(const struct lane *lane, msec_t now, struct lane_status *r
 		&lane->last_failure, lane->last_status, ret->last_error, sizeof(ret->last_error));
 }
 
+void upstream_add_counts(struct upstream *upstream, size_t *in_flight, size_t *waiting)
+{
+	lock(upstream);
+	*in_flight += upstream->turns.in_flight;
+	*waiting += upstream->turns.waiting;
+	unlock(upstream);
+}
+
 void upstream_read_status(struct upstream *upstream, struct upstream_status *ret)
 {
 	const struct turns *turns = &upstream->turns;

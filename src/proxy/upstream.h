@@ -152,5 +152,7 @@ struct upstream_status {
 	size_t lane_count;
 };
 
+/* Adds how many requests are at the upstream, and how many wait. */
+void upstream_add_counts(struct upstream *upstream, size_t *in_flight, size_t *waiting);
 void upstream_read_status(struct upstream *upstream, struct upstream_status *ret);
 void upstream_status_fini(struct upstream_status *status);

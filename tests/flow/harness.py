@@ -123,13 +123,14 @@ class Andiron:
     """A running daemon. Its stderr is read line by line, its events from their file."""
 
     def __init__(self, arguments, env=None, events=None, stdout=subprocess.DEVNULL, cwd=None,
-                 inside=(), program=(BINARY,)):
+                 inside=(), pass_fds=(), program=(BINARY,)):
         self.events_path = events
         self.lines = []
         self._news = threading.Condition()
         self.process = subprocess.Popen(
             [*inside, *program, *arguments], env=clean_environment(env), stdin=subprocess.DEVNULL,
-            stdout=stdout, stderr=subprocess.PIPE, text=True, errors="replace", cwd=cwd)
+            stdout=stdout, stderr=subprocess.PIPE, text=True, errors="replace", cwd=cwd,
+            pass_fds=pass_fds)
         self.pid = self.process.pid
         self._reader = threading.Thread(target=self._read_stderr, daemon=True)
         self.expected = 0           # the exit code that stop() wants; None: any

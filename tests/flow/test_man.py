@@ -290,7 +290,8 @@ class Installed(unittest.TestCase):
         for place in ("bin/andiron", "share/man/man1/andiron.1", "share/man/man5/andiron.conf.5",
                       "share/man/man5/andiron-events.5", "share/doc/andiron/andiron.conf",
                       "share/bash-completion/completions/andiron", "share/zsh/site-functions/_andiron",
-                      "share/fish/vendor_completions.d/andiron.fish"):
+                      "share/fish/vendor_completions.d/andiron.fish", "systemd/system/andiron.service",
+                      "systemd/system/andiron.socket", "systemd/user/andiron.service", "systemd/user/andiron.socket"):
             self.assertIn(f'/{place}"', done.stdout)
 
 

@@ -558,9 +558,11 @@ static void a_listen_that_was_written_down_is_no_default(void)
 	char *const environment[] = {VARIABLE("ANDIRON_SERVER_LISTEN=127.0.0.1:1"), NULL};
 	const struct config_flag flags[] = {
 		{"--listen", "server", "listen", "127.0.0.1:2"}, {NULL, NULL, NULL, NULL}};
-	_cleanup_loading_ struct loading file, variable, flag, other;
+	_cleanup_loading_ struct loading file, variable, flag, other, systemd;
 
 	load_text(&file, "[server]\nlisten = 127.0.0.1:8787 [::1]:8787\n");
+	load_fine(&systemd, "[server]\nlisten = systemd unix:/run/a\n");
+	CHECK(!systemd.config->listen_is_default);
 	CHECK(!file.config->listen_is_default);
 	load(&variable, NULL, environment, NULL);
 	CHECK(!variable.config->listen_is_default);
@@ -621,7 +623,6 @@ static void each_mistake_has_its_place(void)
 		{"[server]\nlisten = 0.0.0.0:8787\n", "FILE:2", "beyond loopback"},
 		{"[server]\nlisten = [::]:8787\n", "FILE:2", "beyond loopback"},
 		{"[server]\nlisten = 127.0.0.1:1 192.168.1.5:1\n", "FILE:2", "192.168.1.5:1"},
-		{"[server]\nlisten = systemd\n", "FILE:2", "not built"},
 		{"[server]\nlisten = unix:run/a\n", "FILE:2", "absolute"},
 		{"[server]\nlisten = unix:\n", "FILE:2", "absolute"},
 		{"[server]\nlisten = unix:@a\n", "FILE:2", "absolute"},
@@ -1000,7 +1001,7 @@ static void a_key_comes_from_systemd(void)
 	_cleanup_free_ char *audio = temp_file("audio_api_key", "fw_audio", 8, 0440);
 	_cleanup_free_ char *file = temp_file("key", "fw_file", 7, 0600);
 	_cleanup_str_ struct str directory = STR_NULL, text = STR_NULL;
-	_cleanup_loading_ struct loading alone, several, beaten, broken;
+	_cleanup_loading_ struct loading alone, several, beaten, blank, broken;
 	char *environment[] = {variable_key, NULL, NULL};
 
 	CHECK(fireworks && audio);
@@ -1015,6 +1016,9 @@ static void a_key_comes_from_systemd(void)
 	str_addf(&text, "[upstream.fireworks]\napi_key_file = %s\n", file);
 	load(&beaten, str_text(&text), environment, NULL);
 	check_key(&beaten, "fw_file", KEY_OF_FILE);
+	free(temp_file("fireworks_api_key", "\n", 1, 0400));
+	load(&blank, NULL, environment, NULL);
+	check_key(&blank, variable_key + strlen("FIREWORKS_API_KEY="), KEY_OF_ENVIRONMENT);
 	free(temp_file("fireworks_api_key", "two\nlines\n", 10, 0400));
 	load(&broken, NULL, environment, NULL);
 	CHECK_INT(broken.errors, 1);

@@ -150,6 +150,93 @@ static void a_port_is_chosen(void)
 	listen_close(&first);
 }
 
+/* ---- Somebody else's sockets */
+
+/* One that listens on the address; its flags are those that systemd leaves it. */
+static int foreign_socket(const struct address *address, int type, bool listens)
+{
+	int fd = socket(address->any.sa_family, type, 0);
+
+	if (fd < 0 || bind(fd, &address->any, address->len) != 0 || (listens && listen(fd, 8) != 0))
+		abort();
+	return fd;
+}
+
+static void a_foreign_one_is_adopted(void)
+{
+	static const char *const texts[] = {"127.0.0.1:0", "[::1]:0"};
+
+	for (size_t i = 0; i < COUNT_OF(texts); i++) {
+		struct address any;
+		struct listener listener;
+		int fd;
+
+		ROW("%s", texts[i]);
+		CHECK(address_parse(texts[i], &any));
+		fd = foreign_socket(&any, SOCK_STREAM, true);
+		CHECK_INT(listen_adopt(fd, &listener), 0);
+		CHECK_INT(listener.fd, fd);
+		CHECK(address_port(&listener.address) > 0);
+		CHECK(address_is_loopback(&listener.address));
+		CHECK(fcntl(fd, F_GETFL) & O_NONBLOCK);
+		CHECK_INT(fcntl(fd, F_GETFD), FD_CLOEXEC);
+		listen_close(&listener);
+		CHECK(fcntl(fd, F_GETFL) < 0);
+	}
+}
+
+static void a_foreign_file_stays(void)
+{
+	_cleanup_free_ char *path = temp_path("foreign.sock");
+	struct address address = address_of(path);
+	struct listener listener;
+	int fd = foreign_socket(&address, SOCK_STREAM, true), kept = dup(fd);
+
+	CHECK_INT(listen_adopt(fd, &listener), 0);
+	CHECK(address_same(&listener.address, &address));
+	listen_close(&listener);
+	CHECK(exists(path) && is_answered(path)); /* systemd has it still */
+	close(kept);
+}
+
+static void an_abstract_one_has_a_name(void)
+{
+	struct address address = address_of("/andiron-unit");
+	char text[ADDRESS_TEXT_SIZE];
+	struct listener listener;
+
+	address.local.sun_path[0] = '\0';
+	snprintf(address.local.sun_path + 1, 40, "andiron-unit-%d", (int)getpid());
+	CHECK_INT(listen_adopt(foreign_socket(&address, SOCK_STREAM, true), &listener), 0);
+	address_render(&listener.address, text, sizeof(text));
+	CHECK(str_begins(text, "unix:@andiron-unit-"));
+	listen_close(&listener);
+}
+
+static void what_does_not_listen_is_refused(void)
+{
+	_cleanup_free_ char *path = temp_path("datagrams.sock");
+	_cleanup_free_ char *packets = temp_path("packets.sock");
+	struct address any, local = address_of(path), packet = address_of(packets);
+	struct listener listener = {.fd = -7};
+	int pair[2];
+
+	CHECK(address_parse("127.0.0.1:0", &any));
+	CHECK_INT(listen_adopt(foreign_socket(&any, SOCK_STREAM, false), &listener), -EINVAL);
+	CHECK_INT(listen_adopt(foreign_socket(&any, SOCK_DGRAM, false), &listener), -EPROTOTYPE);
+	CHECK_INT(listen_adopt(foreign_socket(&local, SOCK_DGRAM, false), &listener), -EPROTOTYPE);
+	CHECK_INT(listen_adopt(foreign_socket(&packet, SOCK_SEQPACKET, true), &listener),
+		-EPROTOTYPE);
+	CHECK_INT(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	CHECK_INT(listen_adopt(pair[0], &listener), -EINVAL); /* one connection: Accept=yes */
+	CHECK_INT(pipe(pair), 0);
+	CHECK_INT(listen_adopt(pair[0], &listener), -ENOTSOCK);
+	CHECK_INT(listen_adopt(1000000, &listener), -EBADF);
+	CHECK_INT(listener.fd, -7);
+}
+
 TEST_MAIN(TEST(the_file_has_the_mode), TEST(one_in_use_stays), TEST(one_of_another_type_stays),
 	TEST(a_stale_one_is_replaced), TEST(one_that_replaced_it_stays),
-	TEST(what_is_no_socket_stays), TEST(a_port_is_chosen))
+	TEST(what_is_no_socket_stays), TEST(a_port_is_chosen), TEST(a_foreign_one_is_adopted),
+	TEST(a_foreign_file_stays), TEST(an_abstract_one_has_a_name),
+	TEST(what_does_not_listen_is_refused))

@@ -1,0 +1,377 @@
+"""The units under a real systemd: a small Debian boots in a container, with this binary in it.
+
+    make ops            as root; the packages of `scripts/install ops`
+
+The tree is made once (ANDIRON_OPS_TREE, default build-ops/tree) with the machine's own apt sources. The test has a
+network namespace of its own, in which it is the upstream and the client, and gives orders through nsenter. systemd in
+the container knows nothing of the machine's own."""
+
+import ctypes
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import unittest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "tests" / "flow"))
+
+from client import Client
+from upstream import JSON, Upstream, hold, reply, sse
+
+BINARY = os.path.abspath(os.environ.get("ANDIRON", ROOT / "build" / "andiron"))
+TREE = pathlib.Path(os.environ.get("ANDIRON_OPS_TREE", ROOT / "build-ops" / "tree"))
+BOUND = 60.0
+TOOLS = ("systemd-nspawn", "debootstrap", "nsenter", "ip", "ldd")
+NEW_NETWORK = 0x40000000
+PROXY = ("127.0.0.1", 8787)
+ONE = b'data: {"choices":[{"delta":{"content":"one"}}]}\n\n'
+DONE = b"data: [DONE]\n\n"
+OK = reply(200, b'{"ok":true}', [JSON])
+SERVER = "[server]\ndrain_timeout = 2s\n"
+
+
+def missing():
+    if os.geteuid() != 0:
+        return "needs root"
+    lost = [tool for tool in TOOLS if not shutil.which(tool)]
+    return f"needs {', '.join(lost)}" if lost else None
+
+
+def make_tree():
+    """A Debian with systemd, from wherever apt has its packages here."""
+    if (TREE / "usr" / "bin" / "systemctl").exists():
+        return
+    listed = subprocess.run(["apt-get", "indextargets", "--format", "$(SITE) $(RELEASE) $(COMPONENT)",
+                             "Created-By: Packages"], capture_output=True, text=True, check=True).stdout
+    codename = re.search(r"^VERSION_CODENAME=(\w+)", pathlib.Path("/etc/os-release").read_text(), re.M)[1]
+    site = next(line.split()[0] for line in listed.splitlines() if line.split()[1:] == [codename, "main"])
+    TREE.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=TREE.parent) as scratch:
+        subprocess.run(["debootstrap", "--variant=minbase", "--include=systemd,dbus", codename, scratch + "/tree", site],
+                       check=True, stdout=subprocess.DEVNULL)
+        os.rename(scratch + "/tree", TREE)
+
+
+def put(path, text, mode=0o644):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+    path.chmod(mode)
+
+
+def put_binary(tree):
+    """With the libraries that it is linked with, as far as they are not there."""
+    shutil.copy(BINARY, tree / "usr" / "bin" / "andiron")
+    for library in re.findall(r"/\S+", subprocess.run(["ldd", BINARY], capture_output=True, text=True).stdout):
+        there = tree / library.lstrip("/")
+        if not there.exists():
+            there.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(library, there)
+
+
+def put_units(tree):
+    """Where a package has them."""
+    for folder, kind in (("", "system"), ("user", "user")):
+        place = tree / "usr" / "lib" / "systemd" / kind
+        for unit in ("andiron.service.in", "andiron.socket"):
+            text = (ROOT / "systemd" / folder / unit).read_text()
+            put(place / unit.removesuffix(".in"), text.replace("@BINDIR@", "/usr/bin").replace("@SYSCONFDIR@", "/etc"))
+
+
+class Machine:
+    """A container that runs."""
+
+    def __init__(self, scratch):
+        self.tree = pathlib.Path(scratch) / "tree"
+        subprocess.run(["cp", "-a", str(TREE), str(self.tree)], check=True)
+        put_binary(self.tree)
+        put_units(self.tree)
+        put(self.tree / "etc" / "ssl" / "certs" / "ca-certificates.crt",
+            pathlib.Path("/etc/ssl/certs/ca-certificates.crt").read_text())
+        self.log = open(os.path.join(scratch, "boot.log"), "w")
+        self.process = subprocess.Popen(
+            ["systemd-nspawn", "--quiet", "-D", str(self.tree), "--register=no", "--keep-unit", "--boot"],
+            stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        self.leader = self._find_leader()
+        self.run("systemctl is-system-running --wait || true")
+
+    def _find_leader(self):
+        """The container's own first process, which has a systemd's socket."""
+        deadline = time.monotonic() + BOUND
+        while time.monotonic() < deadline and self.process.poll() is None:
+            children = pathlib.Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
+            for child in children:
+                if os.path.exists(f"/proc/{child}/root/run/systemd/private"):
+                    return child
+            time.sleep(0.05)
+        raise AssertionError("no boot:\n" + pathlib.Path(self.log.name).read_text())
+
+    def run(self, command, check=True):
+        """What a shell in it prints."""
+        done = subprocess.run(["nsenter", "-t", self.leader, "-m", "-u", "-i", "-p", "-C", "/bin/bash", "-c", command],
+                              capture_output=True, text=True, timeout=BOUND, stdin=subprocess.DEVNULL)
+        if check and done.returncode:
+            raise AssertionError(f"{command}: {done.returncode}\n{done.stdout}{done.stderr}\n" + self.journal())
+        return done.stdout.strip()
+
+    def journal(self):
+        text = self.run("journalctl --no-pager -o cat -u andiron.service -u andiron.socket", check=False)
+        return re.sub(r'^\{.*"event":"request".*\n?', "", text, flags=re.M)
+
+    def show(self, name, unit="andiron.service"):
+        return self.run(f"systemctl show -P {name} {unit}")
+
+    def wait(self, wanted, what):
+        deadline = time.monotonic() + BOUND
+        while time.monotonic() < deadline:
+            if found := wanted():
+                return found
+            time.sleep(0.05)
+        raise AssertionError(f"{what} did not come\n" + self.journal())
+
+    def stop(self):
+        if self.process.poll() is None:
+            self.run("systemctl poweroff", check=False)
+        try:
+            self.process.wait(BOUND)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+
+
+@unittest.skipIf(missing(), missing())
+class Boot(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        make_tree()
+        if ctypes.CDLL(None, use_errno=True).unshare(NEW_NETWORK) != 0:
+            raise OSError(ctypes.get_errno(), "no network namespace")
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        scratch = tempfile.TemporaryDirectory()
+        cls.addClassCleanup(scratch.cleanup)
+        cls.machine = Machine(scratch.name)
+        cls.addClassCleanup(cls.machine.stop)
+
+    def setUp(self):
+        self.addCleanup(self.forget)
+
+    def forget(self):
+        """As it was before: nothing runs, no key, no drop-in; an empty journal."""
+        self.machine.run("systemctl stop andiron.socket andiron.service; systemctl reset-failed; "
+                         "rm -rf /etc/andiron/* /etc/systemd/system/andiron.service.d; systemctl daemon-reload; "
+                         "journalctl -q --rotate; journalctl -q --vacuum-time=1s", check=False)
+
+    def configure(self, script=lambda request: OK, text=SERVER, key=None, drop_in=None):
+        self.upstream = Upstream(script, None)
+        self.addCleanup(self.upstream.close)
+        tree = self.machine.tree
+        put(tree / "etc/andiron/andiron.conf", f"{text}[upstream.fireworks]\nurl = {self.upstream.url}\n")
+        if key:
+            put(tree / "etc/andiron/fireworks_api_key", key, 0o600)
+        if drop_in:
+            put(tree / "etc/systemd/system/andiron.service.d/test.conf", drop_in)
+            self.machine.run("systemctl daemon-reload")
+
+    def connect(self, address=PROXY):
+        client = Client(address, bound=BOUND)
+        self.addCleanup(client.fin)
+        return client
+
+    def assert_answer(self, address=PROXY):
+        answer = self.connect(address).request("GET", "/v1/models")
+        self.assertEqual(answer.status, 200, f"{answer!r}\n" + self.machine.journal())
+
+    def assert_inactive(self, result="success"):
+        self.assertEqual(self.machine.show("ActiveState") + " " + self.machine.show("Result"),
+                         ("inactive " if result == "success" else "failed ") + result, self.machine.journal())
+
+    # --- the service
+
+    def test_it_is_ready_when_systemd_says_so(self):
+        self.configure()
+        self.machine.run("systemctl start andiron")
+        self.assert_answer()                    # at once
+        self.assertEqual(self.machine.show("ActiveState"), "active")
+        self.assertEqual(self.machine.show("StatusText"), "0 in flight, 0 waiting")
+        self.assertTrue(self.machine.run("andiron check --live").startswith("alive: "))
+        self.machine.run("systemctl stop andiron")
+        self.assert_inactive()
+
+    def test_a_wrong_configuration_is_not_tried_again(self):
+        self.configure(text="[server]\nlisten = nowhere\n")
+        self.machine.run("systemctl start andiron", check=False)
+        self.assert_inactive("exit-code")
+        self.assertEqual(self.machine.show("ExecMainStatus") + self.machine.show("NRestarts"), "780")
+
+    def test_without_a_key_file_the_clients_key_goes_through(self):
+        self.configure()
+        self.machine.run("systemctl start andiron")
+        self.connect().request("GET", "/v1/models", [("Authorization", "Bearer fw_client")])
+        self.assertEqual(self.upstream.requests[0].header("Authorization"), "Bearer fw_client")
+
+    def test_the_key_comes_as_a_credential(self):
+        self.configure(key="fw_credential\n")
+        self.machine.run("systemctl start andiron")
+        self.connect().request("GET", "/v1/models", [("Authorization", "Bearer fw_client")])
+        self.assertEqual(self.upstream.requests[0].header("Authorization"), "Bearer fw_credential")
+        self.assertNotIn("fw_credential", self.machine.journal() + self.machine.run("systemctl show andiron"))
+
+    def test_a_reload_is_told(self):
+        self.configure()
+        self.machine.run("systemctl start andiron && systemctl reload andiron")
+        self.machine.wait(lambda: self.machine.show("ActiveState") == "active", "the end of the reload")
+        self.assertIn("Reloaded andiron.service", self.machine.journal())
+        self.assert_answer()
+
+    def test_stopping_lets_a_stream_end(self):
+        gate = threading.Event()
+        self.configure([sse(ONE, gate, DONE)])
+        self.machine.run("systemctl start andiron")
+        answer = self.start_stream()
+        self.machine.run("systemctl stop --no-block andiron")
+        self.machine.wait(lambda: self.machine.show("StatusText").startswith("draining: 1 in"), "the drain's status")
+        gate.set()
+        self.assertEqual((answer.body, answer.end), (ONE + DONE, "complete"))
+        self.machine.wait(lambda: self.machine.show("ActiveState") == "inactive", "the end")
+        self.assert_inactive()
+
+    def test_a_long_drain_has_its_time(self):
+        """drain_timeout holds, not the shorter TimeoutStopSec= of the unit."""
+        self.configure([sse(ONE, hold())], SERVER.replace("2s", "3s"), drop_in="[Service]\nTimeoutStopSec=1s\n")
+        self.machine.run("systemctl start andiron")
+        answer = self.start_stream()
+        self.machine.run("systemctl stop andiron")
+        self.assertIn(b"event: error", answer.body)
+        self.assert_inactive()
+        self.assertIn("1 requests were cut short", self.machine.journal())
+
+    def test_a_process_that_hangs_is_started_anew(self):
+        self.configure(drop_in="[Service]\nWatchdogSec=1s\n")
+        self.machine.run("systemctl start andiron")
+        self.machine.run("kill -STOP $(systemctl show -P MainPID andiron)")
+        self.machine.wait(lambda: self.machine.show("NRestarts") == "1", "the watchdog")
+        self.machine.wait(lambda: self.machine.show("ActiveState") == "active", "the next life")
+        self.assert_answer()
+        self.assertIn("Watchdog timeout", self.machine.journal())
+
+    def start_stream(self):
+        client = self.connect()
+        client.send_request("POST", "/v1/chat/completions", [], b'{"model":"m","stream":true,"messages":[]}')
+        answer = client.read_head()
+        answer.read_until(ONE)
+        return answer
+
+    # --- the sockets
+
+    def test_a_client_starts_it(self):
+        for text in ("", "[server]\nlisten = systemd\n"):
+            with self.subTest(text):
+                self.configure(text=text)
+                self.machine.run("systemctl start andiron.socket")
+                self.assertEqual(self.machine.show("ActiveState"), "inactive")
+                self.assert_answer()
+                for address in (("::1", 8787), f"{self.machine_root()}/run/andiron.sock"):
+                    self.assert_answer(address)
+                self.machine.run("systemctl stop andiron.socket andiron.service")
+                self.assertFalse(os.path.exists(f"{self.machine_root()}/run/andiron.sock"))
+
+    def test_a_restart_loses_nobody(self):
+        """Who connects while one life ends and the next begins is served."""
+        self.configure(text="[server]\nlisten = systemd\n")
+        self.machine.run("systemctl start andiron.socket")
+        self.assert_answer()
+        refused, served, stop = [], [], threading.Event()
+
+        def ask():
+            while not stop.is_set():
+                try:
+                    answer = Client(PROXY, bound=BOUND).request("GET", "/v1/models")
+                    (served if answer.status == 200 else refused).append(answer.status)
+                except (OSError, AssertionError) as problem:
+                    refused.append(repr(problem))
+        clients = [threading.Thread(target=ask) for _ in range(4)]
+        for client in clients:
+            client.start()
+        try:
+            for _ in range(3):                  # more would be too many starts within 10 s
+                self.machine.run("systemctl restart andiron.service")
+        finally:
+            stop.set()
+            for client in clients:
+                client.join()
+        self.assertEqual(refused, [])
+        self.assertGreater(len(served), 20)
+
+    def test_listen_systemd_without_sockets(self):
+        self.configure(text="[server]\nlisten = systemd\n")
+        self.machine.run("systemctl start andiron", check=False)
+        self.assertEqual(self.machine.show("ExecMainStatus"), "69")
+        self.assertIn("enable --now andiron.socket", self.machine.journal())
+
+    def machine_root(self):
+        return f"/proc/{self.machine.leader}/root"
+
+    # --- what it may do
+
+    def status(self, field):
+        pid = self.machine.show("MainPID")
+        text = self.machine.run(f"cat /proc/{pid}/status")
+        return re.search(rf"^{field}:\s*(.*)$", text, re.M)[1]
+
+    def test_the_hardening_holds(self):
+        self.configure(text="[server]\n[log]\nevents = /var/log/andiron/events.jsonl\n")
+        self.machine.run("systemctl start andiron")
+        self.assert_answer()
+        self.assertEqual({self.status(field) for field in ("CapPrm", "CapEff", "CapBnd", "CapAmb")}, {"0" * 16})
+        self.assertEqual((self.status("NoNewPrivs"), self.status("Seccomp")), ("1", "2"))
+        self.assertNotIn("0", self.status("Uid").split())
+        self.machine.wait(lambda: self.machine.run("cat /var/log/andiron/events.jsonl", check=False), "an event")
+        self.assertEqual(self.machine.show("LimitNOFILE"), "65536")
+
+    def test_its_world_is_small(self):
+        """As the process itself sees it: through its root, with its mounts."""
+        self.configure(key="fw_credential\n")
+        put(self.machine.tree / "root" / "private", "x")
+        self.machine.run("systemctl start andiron")
+        pid = self.machine.show("MainPID")
+        mounts = {}
+        for line in self.machine.run(f"cat /proc/{pid}/mounts").splitlines():
+            _, place, kind, options, *_ = line.split()
+            mounts[place] = (kind, set(options.split(",")))
+        self.assertLessEqual({"ro", "noexec", "nosuid"}, mounts["/"][1])
+        self.assertLessEqual({"hidepid=invisible", "subset=pid"}, mounts["/proc"][1])
+        self.assertNotIn("noexec", mounts["/usr/bin/andiron"][1])
+        self.assertEqual(mounts["/run/credentials/andiron.service"][0], "ramfs")
+        inside = f"nsenter -t {pid} -m /bin/ls -A"
+        self.assertEqual(self.machine.run(inside + " /root", check=False), "")
+        self.assertNotIn("sda", self.machine.run(f"ls /proc/{pid}/root/dev"))
+        self.assertIn("/bin/ls: Permission denied", self.machine.run(inside + " / 2>&1", check=False))
+
+    # --- one user's own
+
+    def test_a_users_own(self):
+        """What the user's manager does with the unit, without a session of logind's: started by hand."""
+        self.configure()
+        self.machine.run("useradd -m -u 1234 someone; mkdir -p /run/user/1234; chown 1234 /run/user/1234")
+        put(self.machine.tree / "home/someone/.config/andiron/andiron.conf",
+            (self.machine.tree / "etc/andiron/andiron.conf").read_text())
+        self.machine.run("chown -R 1234 /home/someone; systemd-run -q --unit=manager -p Type=notify -p Delegate=yes "
+                         "-p User=1234 -p Environment=XDG_RUNTIME_DIR=/run/user/1234 /lib/systemd/systemd --user")
+        manager = "setpriv --reuid=1234 --clear-groups env XDG_RUNTIME_DIR=/run/user/1234 systemctl --user "
+        self.machine.run(manager + "start andiron")
+        self.assertEqual(self.machine.run(manager + "show -P StatusText andiron"), "0 in flight, 0 waiting")
+        self.assert_answer()
+        self.machine.run(manager + "stop andiron; " + manager + "start andiron.socket")
+        self.assert_answer()
+        self.assert_answer(f"{self.machine_root()}/run/user/1234/andiron.sock")
+        self.machine.run(manager + "stop andiron.socket andiron.service")
+
+
+if __name__ == "__main__":
+    unittest.main()
