@@ -15,6 +15,7 @@
 enum {
 	SWEEP_MS = 500,
 	IDLE_ENOUGH_MS = 5000, /* to make room for another connection */
+	FRESH_MS = 1000,       /* so long a drain waits for the first request of a new connection */
 	LINGER_MS = 2000,      /* what was refused early stays readable while the rest comes in */
 };
 
@@ -26,6 +27,7 @@ struct accepted {
 	struct guard *guard; /* NULL: the list is not guarded */
 	bool to_check;
 	bool beyond_limit; /* one connection too many */
+	bool spoken;       /* the client has sent something */
 	msec_t last_activity;
 	msec_t let_go_at; /* 0: evhttp has not let go of it, as far as is known */
 };
@@ -99,6 +101,13 @@ static bool is_reading(const struct accepted *accepted)
 	       !evhttp_let_go(accepted);
 }
 
+/* Has it just been opened, and its request will come any moment? */
+static bool is_fresh(const struct accepted *accepted, msec_t now)
+{
+	return !accepted->spoken && !accepted->beyond_limit &&
+	       now - accepted->last_activity < FRESH_MS && !evhttp_let_go(accepted);
+}
+
 static void look_at(struct accepted *accepted, msec_t now)
 {
 	const struct accepted_list *list = accepted->list;
@@ -109,7 +118,7 @@ static void look_at(struct accepted *accepted, msec_t now)
 	if (evhttp_let_go(accepted)) {
 		if (!lingers(accepted, now))
 			accepted_free(accepted);
-	} else if ((list->draining && !is_reading(accepted)) ||
+	} else if ((list->draining && !is_reading(accepted) && !is_fresh(accepted, now)) ||
 		   now - accepted->last_activity > idle_ms) {
 		hang_up(accepted);
 	}
@@ -207,10 +216,11 @@ void accepted_drain(struct accepted_list *list)
 size_t accepted_reading(const struct accepted_list *list)
 {
 	size_t reading = 0;
+	msec_t now = clock_mono();
 
 	for (const struct accepted *accepted = TAILQ_FIRST(&list->head); accepted;
 		accepted = TAILQ_NEXT(accepted, entry))
-		reading += is_reading(accepted);
+		reading += is_reading(accepted) || is_fresh(accepted, now);
 	return reading;
 }
 
@@ -255,6 +265,7 @@ static void accepted_on_input(
 
 	if (!info->n_added || fd < 0)
 		return;
+	accepted->spoken = true;
 	if (!accepted->beyond_limit) /* else it would stay as long as it sends */
 		accepted->last_activity = clock_mono();
 	if ((size_t)fd >= accepted->list->by_fd_size || accepted->list->by_fd[fd] != accepted)

@@ -31,9 +31,10 @@ void accepted_list_configure(struct accepted_list *list, const struct accepted_o
 /* The server must be gone. */
 void accepted_list_free(struct accepted_list *list);
 size_t accepted_count(const struct accepted_list *list);
-/* Closes the idle ones now, and each other one when its exchange has ended. */
+/* Closes the idle ones now, one that was just opened a second later, and each other one when its
+ * exchange has ended. */
 void accepted_drain(struct accepted_list *list);
-/* How many have sent a part of a request. */
+/* How many have sent a part of a request, or were just opened to send one. */
 size_t accepted_reading(const struct accepted_list *list);
 /* Closes those; how many they were. */
 size_t accepted_cut(struct accepted_list *list);

@@ -56,6 +56,17 @@ class Drain(FlowTest):
         self.assertEqual(fresh.read_end(), (b"", "cut"))
         self.finish()
 
+    def test_a_connection_that_was_just_opened_brings_its_request(self):
+        self.launch([OK, OK])
+        client = self.connect()
+        self.assert_status(self.post(), 200)    # so that the other one is accepted, too
+        self.andiron.signal()
+        self.wait_event(event="state", state="drain")
+        answer = client.request("POST", COMPLETIONS, [], CHAT)
+        self.assert_status(answer, 200)
+        self.assertEqual(answer.header("Connection"), "close")
+        self.finish()
+
     def test_a_running_stream_ends_well(self):
         gate = threading.Event()
         self.launch([sse(ONE, gate, TWO, DONE)])
