@@ -18,6 +18,7 @@ import os
 import pathlib
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -182,6 +183,18 @@ class Examples(unittest.TestCase):
         names = {line.split(":")[0] for line in answer.stdout.split("\n\n")[0].splitlines()}
         self.assertEqual([field for field in fields if field.split(":")[0] not in names], [], answer.stdout)
 
+    def check_systemd(self, block):
+        """A drop-in: what it adds to a unit is what systemd knows."""
+        if not shutil.which("systemd-analyze"):
+            self.skipTest("there is no systemd-analyze")
+        with tempfile.TemporaryDirectory() as folder:
+            unit = pathlib.Path(folder, "some.service")
+            unit.write_text(f"[Service]\nExecStart=/bin/true\n{block.text}")
+            checked = subprocess.run(["systemd-analyze", "verify", str(unit)], capture_output=True, text=True,
+                                     timeout=BOUND)
+        said = [line for line in checked.stderr.splitlines() if str(unit) in line or "some.service" in line]
+        self.assertEqual((checked.returncode, said), (0, []), checked.stderr)
+
     def check_plain(self, block):
         listed = any(block.page.startswith(page) for page in PLAIN_PAGES)
         self.assertTrue(listed, "a block without a language, on a page of which nobody has said what it shows")
@@ -198,6 +211,7 @@ HANDLERS = {
     "ini": Examples.check_ini,
     "json": Examples.check_json,
     "http": Examples.check_http,
+    "systemd": Examples.check_systemd,
     "": Examples.check_plain,
 }
 
