@@ -244,7 +244,6 @@ class Watchdog(SystemdTest):
             self.manager.wait(WATCHDOG="1")
         gate.set()
         self.assert_end(answer)
-        self.assertNotIn("hangs", self.andiron.stderr())
 
 
 # --- sockets ----------------------------------------------------------------------------------
