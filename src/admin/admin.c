@@ -235,7 +235,7 @@ static void send_answer(struct client *client, int status, const struct fields *
 
 	if (!piece)
 		abort();
-	client_start(client, status, status == 200 ? "OK" : message_reason(status), fields, close);
+	client_start(client, status, message_reason(status), fields, close);
 	evbuffer_add(piece, str_text(body), body->len);
 	if (client_takes_body(client, status))
 		client_send(client, piece);

@@ -300,7 +300,7 @@ static void reload(struct daemon *daemon)
 	if (daemon->draining)
 		return;
 	pulse_reloading(daemon->pulse);
-	if (generations_are_full(&daemon->generations, daemon->generations.newest))
+	if (generations_are_full(&daemon->generations))
 		why = "requests of too many earlier configurations still run; try again later";
 	else if (try_reload(daemon))
 		why = NULL;

@@ -3,10 +3,16 @@
 #include <event2/event.h>
 #include <stdlib.h>
 
+#include "base/mem.h"
 #include "net/timer.h"
 #include "proxy/upstream.h"
 
 enum { SWEEP_MS = 1000 }; /* how often old ones are looked at */
+
+struct heard {
+	struct upstream *upstream;
+	struct event *event;
+};
 
 static void generations_on_alarm(evutil_socket_t fd, short what, void *arg)
 {
@@ -55,8 +61,9 @@ static void hear(struct generations *generations)
 			generations_on_alarm, upstream);
 		if (!event || event_add(event, NULL) != 0)
 			abort();
-		generations->heard[generations->heard_count].upstream = upstream;
-		generations->heard[generations->heard_count++].event = event;
+		generations->heard = xrealloc(generations->heard,
+			(generations->heard_count + 1) * sizeof(*generations->heard));
+		generations->heard[generations->heard_count++] = (struct heard){upstream, event};
 	}
 }
 
@@ -102,10 +109,9 @@ void generations_init(
 	hear(generations);
 }
 
-bool generations_are_full(const struct generations *generations, const struct generation *next)
+bool generations_are_full(const struct generations *generations)
 {
-	return generations->old_count == GENERATIONS_MAX_OLD ||
-	       generations->heard_count + next->count > GENERATIONS_MAX_HEARD;
+	return generations->old_count == GENERATIONS_MAX_OLD;
 }
 
 void generations_add(struct generations *generations, struct generation *next)
@@ -121,6 +127,7 @@ void generations_fini(struct generations *generations)
 	timer_free(generations->sweep);
 	for (size_t i = 0; i < generations->heard_count; i++)
 		event_free(generations->heard[i].event);
+	free(generations->heard);
 	for (size_t i = 0; i < generations->old_count; i++)
 		generation_free(generations->old[i]);
 	generation_free(generations->newest);

@@ -9,20 +9,17 @@
 
 #include "proxy/generation.h"
 
-enum { GENERATIONS_MAX_OLD = 64, GENERATIONS_MAX_HEARD = 256 };
+enum { GENERATIONS_MAX_OLD = 64 };
 
-struct event;
 struct event_base;
+struct heard;
 struct timer;
 
 struct generations {
 	struct event_base *base;
 	struct generation *newest, *old[GENERATIONS_MAX_OLD];
 	size_t old_count;
-	struct {
-		struct upstream *upstream;
-		struct event *event;
-	} heard[GENERATIONS_MAX_HEARD];
+	struct heard *heard; /* an upstream and its alarm */
 	size_t heard_count;
 	struct timer *sweep;
 };
@@ -30,7 +27,7 @@ struct generations {
 void generations_init(
 	struct generations *generations, struct event_base *base, struct generation *first);
 /* Are there so many that no other one may come? */
-bool generations_are_full(const struct generations *generations, const struct generation *next);
+bool generations_are_full(const struct generations *generations);
 void generations_add(struct generations *generations, struct generation *next);
 /* Nobody else may hold one any more. */
 void generations_fini(struct generations *generations);

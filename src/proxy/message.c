@@ -112,6 +112,7 @@ const char *message_reason(int status)
 		int status;
 		const char *reason;
 	} reasons[] = {
+		{200, "OK"},
 		{204, "No Content"},
 		{400, "Bad Request"},
 		{401, "Unauthorized"},

@@ -57,6 +57,6 @@ void reply_start_stream(struct client *client, const struct record *record, bool
 	fields_add(&fields, "Content-Type", "text/event-stream; charset=utf-8");
 	fields_add(&fields, "Cache-Control", "no-cache");
 	own_fields_add(record, false, &fields);
-	client_start(client, 200, "OK", &fields, close);
+	client_start(client, 200, message_reason(200), &fields, close);
 	fields_fini(&fields);
 }

@@ -255,13 +255,18 @@ void server_reload(struct server *server, struct generation *generation)
 	accepted_list_configure(server->accepted, &accepted);
 }
 
-void server_retire(struct server *server)
+static void stop_accepting(struct server *server)
 {
 	server->draining = true; /* answers say Connection: close */
-	server->retiring = true;
 	timer_stop(server->accept_again);
 	server_keep_listeners(server, NULL, 0);
 	timer_start(server->reaper, 0);
+}
+
+void server_retire(struct server *server)
+{
+	stop_accepting(server);
+	server->retiring = true;
 }
 
 void server_drain(struct server *server)
@@ -269,14 +274,11 @@ void server_drain(struct server *server)
 	msec_t until = clock_mono() + config_of(server)->server.drain_timeout;
 	struct exchange *exchange;
 
-	server->draining = true;
-	timer_stop(server->accept_again);
-	server_keep_listeners(server, NULL, 0);
+	stop_accepting(server);
 	server->retiring = false;
 	accepted_drain(server->accepted);
 	for (exchange = TAILQ_FIRST(&server->running); exchange; exchange = exchange_next(exchange))
 		exchange_drain(exchange, until);
-	timer_start(server->reaper, 0);
 }
 
 size_t server_cut(struct server *server)

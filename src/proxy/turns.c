@@ -1,7 +1,8 @@
 #include "proxy/turns.h"
-#include "policy/retry.h"
 
 #include <assert.h>
+
+#include "policy/retry.h"
 
 void turns_init(struct turns *turns, const struct upstream_options *options, msec_t now)
 {

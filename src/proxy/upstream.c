@@ -180,6 +180,16 @@ struct wait ticket_wait(struct ticket *ticket)
 	return wait;
 }
 
+struct clocks ticket_waited(struct ticket *ticket)
+{
+	struct upstream *upstream = ticket->request.upstream;
+	msec_t now = lock(upstream);
+	struct clocks waited = turns_waited(&upstream->turns, ticket, now);
+
+	unlock(upstream);
+	return waited;
+}
+
 int ticket_last_failure(struct ticket *ticket, struct failure *ret)
 {
 	struct turns *turns = &ticket->request.upstream->turns;

@@ -105,6 +105,8 @@ struct wait {
 	msec_t next_ms;       /* until somebody of its lane may go; MSEC_NEVER: unknown */
 };
 struct wait ticket_wait(struct ticket *ticket);
+/* How long alone: what the pace says is not asked for that. */
+struct clocks ticket_waited(struct ticket *ticket);
 /* The last failure of its lane, or of the path where that is lost; ERROR_NONE: none. Returns the
  * status that the upstream gave, or 0. */
 int ticket_last_failure(struct ticket *ticket, struct failure *ret);

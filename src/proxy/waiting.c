@@ -207,5 +207,5 @@ void waiting_explain(struct waiting *waiting, enum waiting_end end, struct failu
 
 msec_t waiting_ms(struct waiting *waiting)
 {
-	return waiting->ticket.lane ? ticket_wait(&waiting->ticket).waited.all : 0;
+	return waiting->ticket.lane ? ticket_waited(&waiting->ticket).all : 0;
 }

@@ -341,6 +341,19 @@ class FlowTest(unittest.TestCase):
         client.send_request("POST", path, list(headers), STREAM, version)
         return client
 
+    def wait_refused(self):
+        """The proxy's listeners are closed, or will be."""
+        deadline = time.monotonic() + BOUND
+        while time.monotonic() < deadline:
+            try:
+                Client(self.andiron.address).fin()
+            except ConnectionRefusedError:
+                return
+            except ConnectionResetError:
+                pass                    # it stood in the queue of a listener that closed
+            time.sleep(0.01)
+        self.fail("it still accepts connections; stderr:\n" + self.andiron.stderr())
+
     def wait_event(self, wanted=None, **fields):
         return self.andiron.wait_event(wanted, **fields)
 

@@ -293,19 +293,6 @@ class Token(AdminTest):
 
 
 class Drain(AdminTest):
-    def wait_refused(self):
-        """The proxy's listeners are closed, or will be."""
-        deadline = time.monotonic() + BOUND
-        while time.monotonic() < deadline:
-            try:
-                Client(self.andiron.address).fin()
-            except ConnectionRefusedError:
-                return
-            except ConnectionResetError:
-                pass                    # it stood in the queue of a listener that closed
-            time.sleep(0.01)
-        self.fail("it still accepts connections")
-
     def test_readyz_says_so_until_the_end(self):
         gate = threading.Event()
         self.start([[wait(gate)] + OK])

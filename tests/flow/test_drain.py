@@ -4,11 +4,9 @@ import os
 import signal
 import sys
 import threading
-import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from client import Client
 from harness import BOUND, CHAT, COMPLETIONS, FlowTest, main
 from upstream import JSON, hold, reply, sse, wait
 
@@ -22,16 +20,7 @@ class Drain(FlowTest):
     def drain(self):
         """SIGTERM; waits until connections are refused."""
         self.andiron.signal()
-        deadline = time.monotonic() + BOUND
-        while time.monotonic() < deadline:
-            try:
-                Client(self.andiron.address).fin()
-            except ConnectionRefusedError:
-                return
-            except ConnectionResetError:
-                pass                    # it stood in the queue of a listener that closed
-            time.sleep(0.01)
-        self.fail("it still accepts connections; stderr:\n" + self.andiron.stderr())
+        self.wait_refused()
 
     def finish(self, code=0):
         self.assertEqual(self.andiron.wait_exit(), code, self.andiron.stderr())

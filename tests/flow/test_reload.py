@@ -10,11 +10,9 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from client import Client
 from harness import BOUND, CHAT, COMPLETIONS, FlowTest, merge, main
+from streams import DONE, FINISH as TWO, ONE
 from upstream import JSON, reply, sse, wait
 
-ONE = b'data: {"choices":[{"delta":{"content":"one"}}]}\n\n'
-TWO = b'data: {"choices":[{"delta":{},"finish_reason":"stop"}]}\n\n'
-DONE = b"data: [DONE]\n\n"
 OK = reply(200, b'{"ok":true}', [JSON])
 
 
