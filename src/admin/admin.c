@@ -55,7 +55,7 @@ struct admin {
 	struct metrics *sum;
 	msec_t began;
 	TAILQ_HEAD(visits, visit) visits;
-	bool closing;
+	bool retiring, closing;
 };
 
 /* ---- The pages. */
@@ -263,7 +263,8 @@ static void answer(struct visit *visit, const struct received *from)
 	fields_add(&refusal.fields, "X-Content-Type-Options", "nosniff");
 	if (origin)
 		cors_allow(origin, &refusal.fields);
-	send_answer(visit->client, status, &refusal.fields, &body, refusal.close);
+	send_answer(
+		visit->client, status, &refusal.fields, &body, refusal.close || admin->retiring);
 	refusal_fini(&refusal);
 }
 
@@ -387,6 +388,21 @@ void admin_reload(struct admin *admin, const struct admin_setup *setup)
 	admin->setup = *setup;
 	accepted = accepted_options(admin);
 	accepted_list_configure(admin->accepted, &accepted);
+}
+
+void admin_retire(struct admin *admin)
+{
+	if (!admin)
+		return;
+	admin->retiring = true;
+	timer_stop(admin->accept_again);
+	evhttp_del_accept_socket(admin->http, admin->listener);
+	accepted_drain(admin->accepted);
+}
+
+bool admin_has_retired(const struct admin *admin)
+{
+	return !admin || accepted_count(admin->accepted) == 0;
 }
 
 void admin_free(struct admin *admin)

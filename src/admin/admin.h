@@ -36,5 +36,8 @@ struct admin_setup {
 struct admin *admin_new(const struct admin_setup *setup, int fd);
 /* After a reload: what the pages tell of now. */
 void admin_reload(struct admin *admin, const struct admin_setup *setup);
+/* Another process serves here now: accepts no more, and lets its connections end. NULL: nothing. */
+void admin_retire(struct admin *admin);
+bool admin_has_retired(const struct admin *admin);
 /* The loop turns a few more times in here. */
 void admin_free(struct admin *admin);

@@ -12,8 +12,10 @@
 #include "app/demo.h"
 #include "app/harden.h"
 #include "app/live.h"
+#include "app/predecessor.h"
 #include "app/version.h"
 #include "base/log.h"
+#include "base/mem.h"
 #include "base/secret.h"
 #include "config/config.h"
 
@@ -70,6 +72,8 @@ struct command_line {
 	struct config_flag flags[MAX_FLAGS + 1]; /* the last one stays empty */
 	size_t flag_count;
 	char *environment_key; /* FIREWORKS_API_KEY, which is wiped from the environment */
+	char **argv;           /* in the order in which they were given */
+	bool has_predecessor;  /* it takes over from a running one */
 	bool live, help, version, wrong;
 };
 
@@ -159,6 +163,9 @@ static int serve(struct command_line *line, void (*on_listening)(unsigned port))
 		.load = reload,
 		.arg = line,
 		.on_listening = on_listening,
+		.has_predecessor = line->has_predecessor,
+		.argv = line->argv,
+		.environment_key = line->environment_key,
 	};
 
 	setup.config = load(line);
@@ -230,9 +237,19 @@ static int dispatch(struct command_line *line)
 	return usage_error(line->command, "there is no such command");
 }
 
+/* getopt_long() puts them into another order. */
+static char **copy_arguments(int argc, char **argv)
+{
+	char **copy = xcalloc((size_t)argc + 1, sizeof(*copy));
+
+	memcpy(copy, argv, (size_t)argc * sizeof(*copy));
+	return copy;
+}
+
 int cli_main(int argc, char **argv)
 {
-	struct command_line line = {.command = NULL};
+	_cleanup_free_ char **arguments = copy_arguments(argc, argv);
+	struct command_line line = {.argv = arguments, .has_predecessor = predecessor_enter()};
 	_cleanup_str_ struct str version = STR_NULL;
 	int code;
 

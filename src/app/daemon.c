@@ -13,52 +13,36 @@
 #include <unistd.h>
 
 #include "admin/admin.h"
-#include "app/generations.h"
+#include "app/daemon_parts.h"
 #include "app/hello.h"
-#include "app/listeners.h"
+#include "app/predecessor.h"
 #include "app/pulse.h"
-#include "app/staff.h"
-#include "base/budget.h"
+#include "app/successor.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/writer.h"
 #include "net/timer.h"
 #include "proxy/event_log.h"
 
-enum {
-	MAX_AUTO_WORKERS = 8,
-	FLUSH_MS = 2000,      /* for the last log lines */
-	LAST_WORDS_MS = 1000, /* for the error events of streams that were cut */
-};
+enum { MAX_AUTO_WORKERS = 8 };
 
-struct daemon {
-	struct daemon_setup setup;
-	struct writer *stderr_writer;
-	struct event_log *log;
-	struct generations generations;
-	struct activation activation; /* what systemd has passed */
-	struct listeners listeners, admin_listener;
-	struct admin *admin;
-	struct budget memory, connections; /* shared by the workers */
-	struct staff staff;
-	struct event_base *base;
-	struct timer *drain_timer;
-	int done_fd;
-	struct pulse *pulse; /* NULL: nobody wants to feel it */
-	bool draining, cutting;
-	bool reloading; /* not every worker knows yet */
-};
-
-static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1};
+static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
 
 enum { SIGNAL_COUNT = sizeof(signals) / sizeof(signals[0]) };
 
-static const struct config *config_of(const struct daemon *daemon)
+const struct config *daemon_config(const struct daemon *daemon)
 {
 	return daemon->generations.newest->config;
 }
 
-static void tell_state(struct daemon *daemon, const char *state, const char *detail)
+const char *daemon_is_at(const struct daemon *daemon)
+{
+	if (daemon->phase == DAEMON_WAITING)
+		return "waiting for the one from which it takes over";
+	return daemon->phase == DAEMON_SERVING ? NULL : "ending";
+}
+
+void daemon_tell_state(struct daemon *daemon, const char *state, const char *detail)
 {
 	struct event event = EVENT_INIT;
 
@@ -99,12 +83,11 @@ static bool open_generation(struct daemon *daemon)
 
 static bool open_listeners(struct daemon *daemon)
 {
-	static const struct listeners none = {.count = 0};
-
-	return activation_open(&daemon->activation) &&
-	       listeners_open(config_of(daemon), &daemon->activation, &none, &daemon->listeners) &&
-	       listeners_open_admin(
-		       config_of(daemon), &daemon->activation, &none, &daemon->admin_listener);
+	return activation_open(&daemon->activation) && daemon_inherit(daemon) &&
+	       listeners_open(daemon_config(daemon), &daemon->activation, &daemon->inherited,
+		       &daemon->listeners) &&
+	       listeners_open_admin(daemon_config(daemon), &daemon->activation,
+		       &daemon->inherited_admin, &daemon->admin_listener);
 }
 
 /* ---- The admin listener. */
@@ -113,7 +96,7 @@ static bool daemon_is_draining(void *arg)
 {
 	const struct daemon *daemon = arg;
 
-	return daemon->draining;
+	return daemon->phase >= DAEMON_DRAINING;
 }
 
 static struct admin_setup admin_setup(struct daemon *daemon)
@@ -149,7 +132,7 @@ static void start_admin(struct daemon *daemon)
 		daemon->admin = admin_new(&setup, fd);
 }
 
-static void reload_admin(struct daemon *daemon, struct listeners *next)
+void daemon_reload_admin(struct daemon *daemon, struct listeners *next)
 {
 	struct admin_setup setup;
 	bool same = next->count == daemon->admin_listener.count &&
@@ -179,23 +162,23 @@ static struct pulse_subject pulse_subject(const struct daemon *daemon)
 	};
 }
 
-static void watch(struct daemon *daemon)
+void daemon_watch(struct daemon *daemon)
 {
 	struct pulse_subject subject = pulse_subject(daemon);
 
 	pulse_watch(daemon->pulse, &subject);
 }
 
-static void tell_ready(struct daemon *daemon)
+void daemon_tell_ready(struct daemon *daemon)
 {
 	struct pulse_subject subject = pulse_subject(daemon);
 
 	pulse_ready(daemon->pulse, &subject);
 }
 
-/* ---- Reload. */
+/* ---- The workers. */
 
-static size_t count_workers(const struct config *config)
+size_t daemon_count_workers(const struct config *config)
 {
 	cpu_set_t allowed; /* a container may have less than the machine */
 	int cores = sched_getaffinity(0, sizeof(allowed), &allowed) == 0 ? CPU_COUNT(&allowed) : 1;
@@ -205,14 +188,14 @@ static size_t count_workers(const struct config *config)
 	return cores > MAX_AUTO_WORKERS ? MAX_AUTO_WORKERS : (size_t)cores;
 }
 
-static void set_limits(struct daemon *daemon)
+void daemon_set_limits(struct daemon *daemon)
 {
-	daemon->memory.limit = config_of(daemon)->server.max_memory; /* OPTION_SPECIAL: none */
-	daemon->connections.limit = config_of(daemon)->server.max_connections;
-	log_set_level((enum log_level)config_of(daemon)->log.level);
+	daemon->memory.limit = daemon_config(daemon)->server.max_memory; /* OPTION_SPECIAL: none */
+	daemon->connections.limit = daemon_config(daemon)->server.max_connections;
+	log_set_level((enum log_level)daemon_config(daemon)->log.level);
 }
 
-static struct worker_news news_of(struct generation *generation, const struct listeners *listeners)
+struct worker_news daemon_news(struct generation *generation, const struct listeners *listeners)
 {
 	struct worker_news news = {
 		.generation = generation,
@@ -226,128 +209,7 @@ static struct worker_news news_of(struct generation *generation, const struct li
 	return news;
 }
 
-/* All or nothing: false, and everything is as it was. */
-static bool prepare(struct daemon *daemon, struct config *config, struct generation **ret,
-	struct listeners *ret_listeners, struct listeners *ret_admin)
-{
-	_cleanup_str_ struct str error = STR_NULL;
-
-	if (!listeners_open(config, &daemon->activation, &daemon->listeners, ret_listeners))
-		return false;
-	if (listeners_open_admin(config, &daemon->activation, &daemon->admin_listener, ret_admin)) {
-		*ret = generation_new(config, daemon->generations.newest, daemon->log, &error);
-		if (*ret)
-			return true;
-		log_error("%s", str_text(&error));
-	}
-	listeners_discard(ret_listeners, &daemon->listeners);
-	listeners_discard(ret_admin, &daemon->admin_listener);
-	return false;
-}
-
-/* The destinations of the logs are those of the start. */
-static void warn_of_log(const struct config *before, const struct config *now)
-{
-	if (!str_same(before->log.events, now->log.events) ||
-		before->log.format != now->log.format ||
-		before->log.body_bytes != now->log.body_bytes)
-		log_warning("[log]: events, format and body_bytes change with the next start");
-}
-
-static bool try_reload(struct daemon *daemon)
-{
-	struct config *config = daemon->setup.load(daemon->setup.arg);
-	struct listeners listeners = {.count = 0}, admin = {.count = 0};
-	struct generation *next;
-	struct worker_news news;
-	bool prepared;
-
-	if (!config)
-		return false;
-	prepared = prepare(daemon, config, &next, &listeners, &admin);
-	config_unref(config);
-	if (!prepared)
-		return false;
-	warn_of_log(config_of(daemon), next->config);
-	generations_add(&daemon->generations, next);
-	set_limits(daemon);
-	news = news_of(next, &listeners);
-	staff_reload(&daemon->staff, &news, count_workers(next->config));
-	listeners_replace(&daemon->listeners, &listeners); /* no worker has news of the old ones */
-	reload_admin(daemon, &admin);
-	watch(daemon);
-	return true;
-}
-
-/* It is done when every worker goes by it. */
-static void finish_reload(struct daemon *daemon)
-{
-	_cleanup_str_ struct str text = STR_NULL;
-
-	if (!daemon->reloading || staff_has_news(&daemon->staff))
-		return;
-	daemon->reloading = false;
-	tell_ready(daemon);
-	hello_render_listeners(&daemon->listeners, &text);
-	log_info("reloaded: listening on%s", str_text(&text));
-	tell_state(daemon, "reload", str_text(&text) + 1);
-}
-
-static void reload(struct daemon *daemon)
-{
-	const char *why = "the configuration stays as it was";
-
-	if (daemon->draining)
-		return;
-	pulse_reloading(daemon->pulse);
-	if (generations_are_full(&daemon->generations))
-		why = "requests of too many earlier configurations still run; try again later";
-	else if (try_reload(daemon))
-		why = NULL;
-	if (why) {
-		log_error("not reloaded: %s", why);
-		tell_state(daemon, "reload_failed", why);
-		tell_ready(daemon); /* as it was */
-		return;
-	}
-	daemon->reloading = true;
-	finish_reload(daemon);
-}
-
-/* ---- Signals and the end. */
-
-static void daemon_on_drain_timer(void *arg)
-{
-	struct daemon *daemon = arg;
-
-	if (daemon->cutting) {
-		staff_command(&daemon->staff, WORKER_STOP);
-		return;
-	}
-	daemon->cutting = true;
-	staff_command(&daemon->staff, WORKER_CUT);
-	timer_start(daemon->drain_timer, LAST_WORDS_MS);
-}
-
-static void drain(struct daemon *daemon)
-{
-	msec_t timeout = config_of(daemon)->server.drain_timeout;
-
-	if (daemon->draining) {
-		log_warning("a second signal: ending at once");
-		event_log_flush(daemon->log); /* the workers are still at it: nothing is freed */
-		writer_flush(daemon->stderr_writer, FLUSH_MS);
-		_exit(EX_OK);
-	}
-	daemon->draining = true;
-	log_info("draining: running requests may go on for %lld s; a second signal ends at once",
-		(long long)timeout / 1000);
-	tell_state(daemon, "drain", NULL);
-	pulse_stopping(daemon->pulse, timeout);
-	listeners_close(&daemon->listeners);
-	staff_command(&daemon->staff, WORKER_DRAIN);
-	timer_start(daemon->drain_timer, timeout);
-}
+/* ---- Signals. */
 
 static void daemon_on_signal(evutil_socket_t number, short what, void *arg)
 {
@@ -355,11 +217,13 @@ static void daemon_on_signal(evutil_socket_t number, short what, void *arg)
 
 	(void)what;
 	if (number == SIGHUP)
-		reload(daemon);
+		daemon_reload(daemon);
 	else if (number == SIGUSR1)
 		event_log_reopen(daemon->log);
+	else if (number == SIGUSR2)
+		daemon_upgrade(daemon);
 	else
-		drain(daemon);
+		daemon_drain(daemon);
 }
 
 static void daemon_on_done(evutil_socket_t fd, short what, void *arg)
@@ -369,10 +233,9 @@ static void daemon_on_done(evutil_socket_t fd, short what, void *arg)
 
 	(void)what;
 	eventfd_read(fd, &count);
-	finish_reload(daemon);
-	if (staff_sweep(&daemon->staff) == 0)
-		event_base_loopbreak(daemon->base);
-	watch(daemon);
+	daemon_go_on_reloading(daemon);
+	daemon_end_if_done(daemon);
+	daemon_watch(daemon);
 }
 
 /* ---- Running. */
@@ -407,11 +270,12 @@ static void start_workers(struct daemon *daemon)
 		.log = daemon->log,
 		.done_fd = daemon->done_fd,
 	};
-	struct worker_news news = news_of(daemon->generations.newest, &daemon->listeners);
+	static const struct listeners none = {.count = 0};
+	struct worker_news news = daemon_news(daemon->generations.newest, &none);
 
 	raise_descriptor_limit();
-	set_limits(daemon);
-	staff_start(&daemon->staff, &setup, &news, count_workers(config_of(daemon)));
+	daemon_set_limits(daemon);
+	staff_start(&daemon->staff, &setup, &news, daemon_count_workers(daemon_config(daemon)));
 }
 
 static void run_loop(struct daemon *daemon)
@@ -458,26 +322,55 @@ static void say_hello(struct daemon *daemon)
 
 	if (daemon->setup.on_listening)
 		daemon->setup.on_listening(hello_port(&daemon->listeners));
-	hello_say(config_of(daemon), &daemon->listeners, &daemon->admin_listener,
+	hello_say(daemon_config(daemon), &daemon->listeners, &daemon->admin_listener,
 		daemon->setup.on_listening != NULL);
 	activation_warn(&daemon->activation);
 	hello_render_listeners(&daemon->listeners, &text);
-	tell_state(daemon, "start", str_text(&text) + 1);
+	daemon_tell_state(daemon, "start", str_text(&text) + 1);
+}
+
+static void let_go_of_inheritance(struct daemon *daemon)
+{
+	listeners_discard(&daemon->inherited, &daemon->listeners);
+	listeners_discard(&daemon->inherited_admin, &daemon->admin_listener);
+}
+
+void daemon_serve(struct daemon *daemon)
+{
+	struct worker_news news = daemon_news(daemon->generations.newest, &daemon->listeners);
+
+	daemon->phase = DAEMON_SERVING;
+	say_hello(daemon);
+	staff_reload(&daemon->staff, &news, daemon->staff.count);
+	start_admin(daemon);
+}
+
+void daemon_be_the_one(struct daemon *daemon)
+{
+	let_go_of_inheritance(daemon);
+	if (daemon->pulse || daemon->phase != DAEMON_SERVING)
+		return;
+	daemon->pulse = pulse_new(daemon->base);
+	daemon_tell_ready(daemon);
 }
 
 static void run(struct daemon *daemon)
 {
-	daemon->drain_timer = timer_new(daemon->base, daemon_on_drain_timer, daemon);
-	say_hello(daemon);
+	daemon->phase_timer = timer_new(daemon->base, daemon_on_phase_timer, daemon);
+	daemon_prepare_upgrade(daemon);
 	log_set_writer(daemon->stderr_writer);
 	start_workers(daemon);
-	start_admin(daemon);
-	daemon->pulse = pulse_new(daemon->base);
-	tell_ready(daemon);
+	if (daemon->predecessor) {
+		daemon_ask_to_go(daemon);
+	} else {
+		daemon_serve(daemon);
+		daemon_be_the_one(daemon);
+	}
 	run_loop(daemon);
 	pulse_free(daemon->pulse);
 	say_goodbye(daemon);
-	timer_free(daemon->drain_timer);
+	successor_free(daemon->successor);
+	timer_free(daemon->phase_timer);
 	admin_free(daemon->admin);
 	staff_fini(&daemon->staff);
 }
@@ -485,22 +378,33 @@ static void run(struct daemon *daemon)
 static void fini(struct daemon *daemon)
 {
 	config_unref(daemon->setup.config);
+	let_go_of_inheritance(daemon);
 	listeners_close(&daemon->listeners);
 	listeners_close(&daemon->admin_listener);
 	activation_close(&daemon->activation);
+	predecessor_free(daemon->predecessor);
 	if (daemon->generations.newest)
 		generations_fini(&daemon->generations);
 	log_set_writer(NULL);
 	event_log_free(daemon->log);
-	writer_free(daemon->stderr_writer, FLUSH_MS);
+	writer_free(daemon->stderr_writer, DAEMON_FLUSH_MS);
 	event_base_free(daemon->base);
 	close(daemon->done_fd);
+}
+
+/* The code to exit with, if it cannot run. */
+static int open_all(struct daemon *daemon)
+{
+	if (!open_log(daemon))
+		return EX_CANTCREAT;
+	if (!open_generation(daemon))
+		return EX_CONFIG;
+	return open_listeners(daemon) ? EX_OK : EX_UNAVAILABLE;
 }
 
 int daemon_run(const struct daemon_setup *setup)
 {
 	struct daemon daemon = {.setup = *setup};
-	int code = EX_OK;
 
 	signal(SIGPIPE, SIG_IGN);
 	if (getpid() == 1) /* of a container, where orphans come to it: the kernel reaps them */
@@ -511,14 +415,9 @@ int daemon_run(const struct daemon_setup *setup)
 	daemon.done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (!daemon.base || daemon.done_fd < 0)
 		abort();
-	if (!open_log(&daemon))
-		code = EX_CANTCREAT;
-	else if (!open_generation(&daemon))
-		code = EX_CONFIG;
-	else if (!open_listeners(&daemon))
-		code = EX_UNAVAILABLE;
-	else
+	daemon.code = open_all(&daemon);
+	if (daemon.code == EX_OK)
 		run(&daemon);
 	fini(&daemon);
-	return code;
+	return daemon.code;
 }

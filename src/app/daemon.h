@@ -11,6 +11,9 @@ struct daemon_setup {
 	void *arg;
 	/* Or NULL: called before anything else is said, with the first port that it listens on. */
 	void (*on_listening)(unsigned port);
+	bool has_predecessor;        /* predecessor_enter() */
+	char *const *argv;           /* what a successor is started with: */
+	const char *environment_key; /* FIREWORKS_API_KEY, or NULL */
 };
 
 /* Runs until SIGTERM or SIGINT and returns the exit code (sysexits.h). */

@@ -199,3 +199,14 @@ void listeners_close(struct listeners *listeners)
 {
 	listeners_replace(listeners, &(struct listeners){.next_id = listeners->next_id});
 }
+
+void listeners_add(struct listeners *listeners, const char *text, const struct listener *listener)
+{
+	add(listeners, text, listeners->next_id++, listener);
+}
+
+void listeners_lend(struct listeners *listeners, bool lent)
+{
+	for (size_t i = 0; i < listeners->count; i++)
+		listeners->list[i].listener.lent = lent;
+}

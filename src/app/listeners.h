@@ -35,3 +35,7 @@ void listeners_replace(struct listeners *now, struct listeners *next);
 /* Of a reload that failed: what was opened for it. */
 void listeners_discard(struct listeners *opened, const struct listeners *before);
 void listeners_close(struct listeners *listeners);
+/* One that was opened elsewhere; there must be room. */
+void listeners_add(struct listeners *listeners, const char *text, const struct listener *listener);
+/* Whether another process has them, too, whose the files of Unix sockets are then. */
+void listeners_lend(struct listeners *listeners, bool lent);

@@ -184,3 +184,13 @@ void pulse_free(struct pulse *pulse)
 	str_fini(&pulse->told);
 	free(pulse);
 }
+
+void pulse_hand_over(struct pulse *pulse, long long pid)
+{
+	_cleanup_str_ struct str text = STR_NULL;
+
+	str_addf(&text, "MAINPID=%lld", pid);
+	if (pulse)
+		tell(str_text(&text));
+	pulse_free(pulse);
+}

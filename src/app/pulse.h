@@ -32,3 +32,5 @@ void pulse_watch(struct pulse *pulse, const struct pulse_subject *subject);
 void pulse_reloading(struct pulse *pulse);
 /* The drain begins; so long it may take, whatever the unit's TimeoutStopSec= is. */
 void pulse_stopping(struct pulse *pulse, msec_t drain_ms);
+/* Another process is the service's main one from here on. Ends the pulse. */
+void pulse_hand_over(struct pulse *pulse, long long pid);

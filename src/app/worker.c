@@ -33,21 +33,47 @@ static void worker_on_empty(void *arg)
 	event_base_loopbreak(worker->base);
 }
 
-/* Those that it does not listen to yet. */
+/* ---- Its news, with descriptors of its own. */
+
+/* In the main thread: by the time that the worker sees them, the daemon may be draining already and
+ * the numbers of its descriptors be others'. */
+static void own_news(struct worker_news *news)
+{
+	size_t count = 0;
+
+	generation_ref(news->generation);
+	for (size_t i = 0; i < news->listener_count; i++) {
+		int fd = fcntl(news->listeners[i].fd, F_DUPFD_CLOEXEC, 0);
+
+		if (fd < 0)
+			continue;
+		news->listeners[count].id = news->listeners[i].id;
+		news->listeners[count++].fd = fd;
+	}
+	news->listener_count = count;
+}
+
+/* Listens to those that it does not listen to yet. */
 static void listen_to(struct worker *worker, const struct worker_news *news)
 {
 	for (size_t i = 0; i < news->listener_count; i++) {
-		int id = news->listeners[i].id;
-		int fd = server_listens(worker->server, id)
-				 ? -1
-				 : fcntl(news->listeners[i].fd, F_DUPFD_CLOEXEC, 0);
-
-		if (fd >= 0)
-			server_listen(worker->server, id, fd);
+		if (server_listens(worker->server, news->listeners[i].id))
+			close(news->listeners[i].fd);
+		else
+			server_listen(worker->server, news->listeners[i].id, news->listeners[i].fd);
 	}
 }
 
-/* Under the lock: the descriptors may be closed when it is free, and newer news be there. */
+static void drop_news(struct worker_news *news)
+{
+	if (!news->generation)
+		return;
+	for (size_t i = 0; i < news->listener_count; i++)
+		close(news->listeners[i].fd);
+	generation_unref(news->generation);
+}
+
+/* All of it under the lock: who asks whether it has been taken means that it is done. */
 static void take_news(struct worker *worker)
 {
 	struct worker_news *news = &worker->news;
@@ -65,6 +91,8 @@ static void take_news(struct worker *worker)
 	}
 	pthread_mutex_unlock(&worker->lock);
 }
+
+/* ---- Its life. */
 
 static void worker_on_wake(evutil_socket_t fd, short what, void *arg)
 {
@@ -113,9 +141,7 @@ static void *worker_run(void *arg)
 	wake = event_new(
 		worker->base, worker->wake_fd, EV_READ | EV_PERSIST, worker_on_wake, worker);
 	event_add(wake, NULL);
-	for (size_t i = 0; i < worker->setup.news.listener_count; i++)
-		server_listen(worker->server, worker->setup.news.listeners[i].id,
-			worker->setup.news.listeners[i].fd);
+	listen_to(worker, &worker->setup.news);
 	event_base_dispatch(worker->base);
 	event_free(wake);
 	server_free(worker->server);
@@ -126,31 +152,13 @@ static void *worker_run(void *arg)
 	return NULL;
 }
 
-/* Before the thread starts: by the time that it runs, the daemon may be draining already and the
- * numbers of its descriptors be others'. */
-static void duplicate_listeners(struct worker_news *news)
-{
-	size_t count = 0;
-
-	for (size_t i = 0; i < news->listener_count; i++) {
-		int fd = fcntl(news->listeners[i].fd, F_DUPFD_CLOEXEC, 0);
-
-		if (fd < 0)
-			continue;
-		news->listeners[count].id = news->listeners[i].id;
-		news->listeners[count++].fd = fd;
-	}
-	news->listener_count = count;
-}
-
 struct worker *worker_start(const struct worker_setup *setup)
 {
 	struct worker *worker = xcalloc(1, sizeof(*worker));
 	char name[16];
 
 	worker->setup = *setup;
-	generation_ref(setup->news.generation);
-	duplicate_listeners(&worker->setup.news);
+	own_news(&worker->setup.news);
 	pthread_mutex_init(&worker->lock, NULL);
 	worker->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (worker->wake_fd < 0 || pthread_create(&worker->thread, NULL, worker_run, worker) != 0) {
@@ -171,10 +179,9 @@ void worker_command(struct worker *worker, enum worker_command command)
 void worker_reload(struct worker *worker, const struct worker_news *news)
 {
 	pthread_mutex_lock(&worker->lock);
-	if (worker->news.generation)
-		generation_unref(worker->news.generation); /* never taken */
+	drop_news(&worker->news); /* never taken */
 	worker->news = *news;
-	generation_ref(news->generation);
+	own_news(&worker->news);
 	pthread_mutex_unlock(&worker->lock);
 	worker_command(worker, WORKER_NEWS);
 }
@@ -210,8 +217,7 @@ size_t worker_join(struct worker *worker)
 	size_t cut;
 
 	pthread_join(worker->thread, NULL);
-	if (worker->news.generation)
-		generation_unref(worker->news.generation);
+	drop_news(&worker->news);
 	pthread_mutex_destroy(&worker->lock);
 	close(worker->wake_fd);
 	cut = worker->cut;

@@ -28,14 +28,14 @@ struct worker_news {
 	struct generation *generation;
 	struct {
 		int id; /* names it */
-		int fd; /* the worker takes a duplicate */
+		int fd; /* the worker gets a duplicate */
 	} listeners[WORKER_MAX_LISTENERS];
 	size_t listener_count;
 };
 
 struct worker_setup {
 	int index;
-	struct worker_news news; /* the duplicates are there when worker_start() returns */
+	struct worker_news news;
 	struct metrics *metrics; /* for this worker to count in */
 	struct event_log *log;
 	struct budget *memory, *connections; /* of the whole process */
@@ -48,7 +48,7 @@ void worker_command(struct worker *worker, enum worker_command command);
 /* Is its loop alive? It has turned since it was asked to, or has ended. */
 void worker_ask_to_turn(struct worker *worker);
 bool worker_has_turned(const struct worker *worker);
-/* The descriptors must stay open until the next call for this worker, or its end. */
+/* It goes by these from now on, or soon. */
 void worker_reload(struct worker *worker, const struct worker_news *news);
 /* Has it not taken the last news yet? done_fd is told when it does. */
 bool worker_has_news(struct worker *worker);

@@ -167,7 +167,7 @@ int listen_adopt(int fd, struct listener *ret)
 void listen_close(const struct listener *listener)
 {
 	/* As long as the socket is open its inode lives, and no other file gets that number. */
-	if (address_is_unix(&listener->address))
+	if (address_is_unix(&listener->address) && !listener->lent)
 		remove_if_same(listener->address.local.sun_path, listener->device, listener->inode);
 	close(listener->fd);
 }

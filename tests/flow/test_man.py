@@ -274,8 +274,8 @@ class Events(Page):
         self.assert_items("andiron-events.5", "CLASSES", find(r'"(\w+)"', names[0]), 4)
 
     def test_states(self):
-        names = find(r'(?:\btell_state\(daemon, |\bnote\(ret, )"(\w+)"', sources())
-        self.assert_items("andiron-events.5", "STATES", names, 7)
+        names = find(r'(?:\bdaemon_tell_state\(daemon, |\bnote\(ret, )"(\w+)"', sources())
+        self.assert_items("andiron-events.5", "STATES", names, 11)
 
     def test_the_reserved_errors_are_made_nowhere(self):
         made = find(r"\b(ERROR_(?:DESTINATION_UNAVAILABLE|PROXY_INTERNAL_ERROR))\b", sources())
