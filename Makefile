@@ -1,5 +1,5 @@
 # A thin face over meson and scripts/. `make run` and `make test` install what is missing.
-.PHONY: run test build install bench overload fuzz corpora differential slow ops image lint format clean
+.PHONY: run test build install bench overload fuzz corpora differential slow ops image package lint format clean
 
 run: build
 	@scripts/run $(ARGS)
@@ -43,15 +43,20 @@ slow: build
 	@scripts/install slow
 	ANDIRON=build/andiron /usr/bin/python3 tests/slow/run $(ARGS)
 
-# As root: the container.
+# As root: the container, the units under a real systemd, the Debian package.
 ops: build
-	@scripts/install build test ops
+	@scripts/install build test ops package
 	ANDIRON=build/andiron /usr/bin/python3 -m unittest discover -v -s tests/ops
 
 # The container image, of this machine's libraries; docs/containers.md has the other way.
 image: build
 	@scripts/install ops
 	@scripts/image
+
+# The Debian package, into build-package/.
+package:
+	@scripts/install build package
+	@scripts/package
 
 lint:
 	@scripts/install build test
