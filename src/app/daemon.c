@@ -1,12 +1,10 @@
 #include "app/daemon.h"
 
-#include <errno.h>
 #include <event2/event.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <sysexits.h>
@@ -56,13 +54,14 @@ void daemon_tell_state(struct daemon *daemon, const char *state, const char *det
 
 static bool open_log(struct daemon *daemon)
 {
+	_cleanup_str_ struct str error = STR_NULL;
 	const struct log_options *options = &daemon->setup.config->log;
 
 	log_set_level((enum log_level)options->level);
 	daemon->stderr_writer = writer_new(STDERR_FILENO);
-	daemon->log = event_log_new(options, daemon->stderr_writer);
+	daemon->log = event_log_new(options, daemon->stderr_writer, &error);
 	if (!daemon->log)
-		log_error("cannot open the event log %s: %s", options->events, strerror(errno));
+		log_error("%s", str_text(&error));
 	return daemon->log != NULL;
 }
 

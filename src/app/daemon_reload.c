@@ -5,6 +5,21 @@
 #include "app/successor.h"
 #include "base/log.h"
 #include "base/str.h"
+#include "proxy/event_log.h"
+
+/* The log, and last the generation: with it the upstreams that stay have their new limits. */
+static struct generation *open_rest(
+	struct daemon *daemon, struct config *config, struct str *ret_error)
+{
+	struct generation *next;
+
+	if (!event_log_prepare(daemon->log, &config->log, ret_error))
+		return NULL;
+	next = generation_new(config, daemon->generations.newest, daemon->log, ret_error);
+	if (!next)
+		event_log_discard(daemon->log);
+	return next;
+}
 
 /* All or nothing: false, and everything is as it was. */
 static bool prepare(struct daemon *daemon, struct config *config, struct generation **ret,
@@ -15,7 +30,7 @@ static bool prepare(struct daemon *daemon, struct config *config, struct generat
 	if (!listeners_open(config, &daemon->activation, &daemon->listeners, ret_listeners))
 		return false;
 	if (listeners_open_admin(config, &daemon->activation, &daemon->admin_listener, ret_admin)) {
-		*ret = generation_new(config, daemon->generations.newest, daemon->log, &error);
+		*ret = open_rest(daemon, config, &error);
 		if (*ret)
 			return true;
 		log_error("%s", str_text(&error));
@@ -23,15 +38,6 @@ static bool prepare(struct daemon *daemon, struct config *config, struct generat
 	listeners_discard(ret_listeners, &daemon->listeners);
 	listeners_discard(ret_admin, &daemon->admin_listener);
 	return false;
-}
-
-/* The destinations of the logs are those of the start. */
-static void warn_of_log(const struct config *before, const struct config *now)
-{
-	if (!str_same(before->log.events, now->log.events) ||
-		before->log.format != now->log.format ||
-		before->log.body_bytes != now->log.body_bytes)
-		log_warning("[log]: events, format and body_bytes change with the next start");
 }
 
 static bool try_reload(struct daemon *daemon)
@@ -48,7 +54,7 @@ static bool try_reload(struct daemon *daemon)
 	config_unref(config);
 	if (!prepared)
 		return false;
-	warn_of_log(daemon_config(daemon), next->config);
+	event_log_commit(daemon->log);
 	generations_add(&daemon->generations, next);
 	daemon_set_limits(daemon);
 	news = daemon_news(next, &listeners);

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,6 +24,7 @@ struct writer {
 	char *ring;
 	size_t head, used;                    /* oldest byte, bytes queued */
 	bool busy, stopping, stopped, reopen; /* busy: the thread is writing */
+	bool orphan;                          /* the thread frees the writer */
 	uint64_t dropped;
 };
 
@@ -73,14 +75,14 @@ static size_t write_all(int fd, const char *data, size_t len)
 	return done;
 }
 
-static int open_log(const char *path)
+static int open_log(const char *path, int flags)
 {
-	return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640);
+	return open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | flags, 0640);
 }
 
 static void reopen_file(struct writer *writer)
 {
-	int fd = open_log(writer->path);
+	int fd = open_log(writer->path, 0);
 
 	if (fd < 0)
 		return; /* the old file is better than none */
@@ -88,10 +90,20 @@ static void reopen_file(struct writer *writer)
 	writer->fd = fd;
 }
 
+static void dispose(struct writer *writer)
+{
+	pthread_cond_destroy(&writer->changed);
+	pthread_mutex_destroy(&writer->lock);
+	free(writer->path);
+	free(writer->ring);
+	free(writer);
+}
+
 static void *run(void *arg)
 {
 	struct writer *writer = arg;
 	char *batch = xmalloc(BATCH_BYTES);
+	bool orphan;
 
 	pthread_mutex_lock(&writer->lock);
 	while (writer->used || writer->reopen || !writer->stopping) {
@@ -113,11 +125,31 @@ static void *run(void *arg)
 		pthread_mutex_lock(&writer->lock);
 		writer->dropped += count_lines(batch + done, len - done);
 	}
+	writer->busy = false;
+	pthread_mutex_unlock(&writer->lock);
+	if (writer->path)
+		close(writer->fd);
+	pthread_mutex_lock(&writer->lock);
 	writer->stopped = true;
+	orphan = writer->orphan;
 	pthread_cond_broadcast(&writer->changed);
 	pthread_mutex_unlock(&writer->lock);
+	if (orphan)
+		dispose(writer);
 	free(batch);
 	return NULL;
+}
+
+/* Signals are for others. */
+static void start_thread(struct writer *writer)
+{
+	sigset_t all, before;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	if (pthread_create(&writer->thread, NULL, run, writer) != 0)
+		abort();
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 struct writer *writer_new(int fd)
@@ -132,14 +164,13 @@ struct writer *writer_new(int fd)
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
 	pthread_cond_init(&writer->changed, &attributes);
 	pthread_condattr_destroy(&attributes);
-	if (pthread_create(&writer->thread, NULL, run, writer) != 0)
-		abort();
+	start_thread(writer);
 	return writer;
 }
 
-struct writer *writer_new_file(const char *path)
+struct writer *writer_new_file(const char *path, bool at_once)
 {
-	int fd = open_log(path);
+	int fd = open_log(path, at_once ? O_NONBLOCK : 0);
 	struct writer *writer;
 
 	if (fd < 0)
@@ -147,6 +178,41 @@ struct writer *writer_new_file(const char *path)
 	writer = writer_new(fd);
 	writer->path = xstrdup(path);
 	return writer;
+}
+
+const char *writer_path(const struct writer *writer)
+{
+	return writer->path;
+}
+
+void writer_stop(struct writer *writer)
+{
+	pthread_mutex_lock(&writer->lock);
+	writer->stopping = true;
+	pthread_cond_broadcast(&writer->changed);
+	pthread_mutex_unlock(&writer->lock);
+}
+
+bool writer_has_stopped(struct writer *writer)
+{
+	bool stopped;
+
+	pthread_mutex_lock(&writer->lock);
+	stopped = writer->stopped;
+	pthread_mutex_unlock(&writer->lock);
+	return stopped;
+}
+
+bool writer_resume(struct writer *writer)
+{
+	bool resumed;
+
+	pthread_mutex_lock(&writer->lock);
+	resumed = writer->used || writer->busy;
+	if (resumed)
+		writer->stopping = false;
+	pthread_mutex_unlock(&writer->lock);
+	return resumed;
 }
 
 static struct timespec deadline_in(int ms)
@@ -163,21 +229,6 @@ static struct timespec deadline_in(int ms)
 	return deadline;
 }
 
-/* Waits for the thread to end, at most so long. */
-static bool wait_stopped(struct writer *writer, int ms)
-{
-	struct timespec deadline = deadline_in(ms);
-	int error = 0;
-
-	pthread_mutex_lock(&writer->lock);
-	writer->stopping = true;
-	pthread_cond_broadcast(&writer->changed);
-	while (!writer->stopped && error == 0)
-		error = pthread_cond_timedwait(&writer->changed, &writer->lock, &deadline);
-	pthread_mutex_unlock(&writer->lock);
-	return error == 0;
-}
-
 void writer_flush(struct writer *writer, int ms)
 {
 	struct timespec deadline = deadline_in(ms);
@@ -191,20 +242,27 @@ void writer_flush(struct writer *writer, int ms)
 
 void writer_free(struct writer *writer, int flush_ms)
 {
+	struct timespec deadline = deadline_in(flush_ms);
+	pthread_t thread;
+	bool stopped;
+	int error = 0;
+
 	if (!writer)
 		return;
-	if (!wait_stopped(writer, flush_ms)) {
-		pthread_detach(writer->thread); /* stuck in write(2); it keeps the writer */
+	writer_stop(writer);
+	pthread_mutex_lock(&writer->lock);
+	while (!writer->stopped && error == 0)
+		error = pthread_cond_timedwait(&writer->changed, &writer->lock, &deadline);
+	thread = writer->thread;
+	stopped = writer->stopped;
+	writer->orphan = !stopped; /* stuck in write(2) */
+	pthread_mutex_unlock(&writer->lock);
+	if (!stopped) {
+		pthread_detach(thread);
 		return;
 	}
-	pthread_join(writer->thread, NULL);
-	if (writer->path)
-		close(writer->fd);
-	pthread_cond_destroy(&writer->changed);
-	pthread_mutex_destroy(&writer->lock);
-	free(writer->path);
-	free(writer->ring);
-	free(writer);
+	pthread_join(thread, NULL);
+	dispose(writer);
 }
 
 void writer_put(struct writer *writer, const char *line, size_t len)

@@ -61,7 +61,7 @@ static void check_file(const char *path, const char *want)
 static struct writer *open_fifo(const char *path, FILE **ret_file)
 {
 	int fd = mkfifo(path, 0600) == 0 ? open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC) : -1;
-	struct writer *writer = fd >= 0 ? writer_new_file(path) : NULL;
+	struct writer *writer = fd >= 0 ? writer_new_file(path, false) : NULL;
 
 	if (!writer)
 		abort();
@@ -219,7 +219,7 @@ static void any_thread_may_write(void)
 static void flushes(void)
 {
 	_cleanup_free_ char *path = temp_path("flushed");
-	struct writer *writer = writer_new_file(path);
+	struct writer *writer = writer_new_file(path, false);
 	struct stat stats;
 	int early = 0;
 
@@ -256,7 +256,7 @@ static void check_dropped(struct writer *writer, uint64_t count)
 static void what_cannot_be_written_is_counted(void)
 {
 	struct ends ends = open_pipe();
-	struct writer *closed = writer_new(ends.write), *full = writer_new_file("/dev/full");
+	struct writer *closed = writer_new(ends.write), *full = writer_new_file("/dev/full", false);
 
 	signal(SIGPIPE, SIG_IGN);
 	fclose(ends.read);
@@ -297,7 +297,8 @@ static void a_file_is_appended_to(void)
 	_cleanup_free_ char *new_path = temp_path("new");
 	_cleanup_free_ char *missing = temp_path("missing/log");
 	mode_t mask = umask(0);
-	struct writer *writer = writer_new_file(path), *new_writer = writer_new_file(new_path);
+	struct writer *writer = writer_new_file(path, false),
+		      *new_writer = writer_new_file(new_path, false);
 	struct stat stats;
 
 	umask(mask);
@@ -311,7 +312,7 @@ static void a_file_is_appended_to(void)
 	CHECK_INT(stat(new_path, &stats), 0);
 	CHECK_INT(stats.st_mode & 0007, 0); /* others have no part in it */
 	errno = 0;
-	CHECK(!writer_new_file(missing));
+	CHECK(!writer_new_file(missing, false));
 	CHECK_INT(errno, ENOENT);
 }
 
@@ -416,9 +417,60 @@ static void reopening_a_descriptor_changes_nothing(void)
 	close_pipe(&ends);
 }
 
+/* Reading ends when the last line has been written: the file is closed then. */
+static void a_stopped_one_writes_and_closes(void)
+{
+	_cleanup_free_ char *path = temp_path("stopped");
+	FILE *file;
+	struct writer *writer = open_fifo(path, &file);
+
+	CHECK_STR(writer_path(writer), path);
+	for (int i = 0; i < 3000; i++)
+		put(writer, "a line of a pipe that is full soon, and the rest of it waits\n");
+	writer_stop(writer);
+	CHECK(!writer_has_stopped(writer));
+	for (int i = 0; i < 3000; i++)
+		CHECK_INT(strlen(read_line(file)), 61);
+	CHECK_STR(read_line(file), "");
+	while (!writer_has_stopped(writer))
+		sched_yield();
+	CHECK(!writer_resume(writer));
+	writer_free(writer, 0);
+	fclose(file);
+}
+
+static void a_stopped_one_that_has_lines_may_go_on(void)
+{
+	_cleanup_free_ char *path = temp_path("resumed");
+	FILE *file;
+	struct writer *writer = open_fifo(path, &file);
+
+	for (int i = 0; i < 3000; i++)
+		put(writer, "a line of a pipe that is full soon, and the rest of it waits\n");
+	writer_stop(writer);
+	CHECK(writer_resume(writer));
+	for (int i = 0; i < 3000; i++)
+		CHECK_INT(strlen(read_line(file)), 61);
+	put(writer, "and on\n");
+	CHECK_STR(read_line(file), "and on\n");
+	writer_free(writer, FLUSH_MS);
+	fclose(file);
+}
+
+static void a_fifo_without_a_reader(void)
+{
+	_cleanup_free_ char *path = temp_path("unread");
+
+	CHECK_INT(mkfifo(path, 0600), 0);
+	errno = 0;
+	CHECK(!writer_new_file(path, true));
+	CHECK_INT(errno, ENXIO);
+}
+
 TEST_MAIN(TEST(lines_arrive_in_order), TEST(a_full_pipe_drops_and_counts),
 	TEST(a_long_line_comes_whole_or_is_dropped), TEST(any_thread_may_write), TEST(flushes),
 	TEST(what_cannot_be_written_is_counted), TEST(a_stuck_pipe_does_not_hold_up_the_end),
 	TEST(a_file_is_appended_to), TEST(reopens_its_file), TEST(a_rotation_splits_no_line),
 	TEST(keeps_the_old_file_if_there_is_no_new_one),
-	TEST(reopening_a_descriptor_changes_nothing))
+	TEST(reopening_a_descriptor_changes_nothing), TEST(a_stopped_one_writes_and_closes),
+	TEST(a_stopped_one_that_has_lines_may_go_on), TEST(a_fifo_without_a_reader))
