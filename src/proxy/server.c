@@ -4,6 +4,7 @@
 #include <event2/event.h>
 #include <event2/http.h>
 #include <event2/listener.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/queue.h>
 #include <unistd.h>
@@ -23,7 +24,8 @@ enum {
 		  EVHTTP_REQ_DELETE | EVHTTP_REQ_OPTIONS | EVHTTP_REQ_PATCH,
 	MAX_LISTENERS = 16,
 	ACCEPT_PAUSE_MS = 200, /* out of descriptors */
-	DRAIN_LOOK_MS = 50,    /* how often a draining server looks for uploads that have ended */
+	ACCEPT_LAST_MS = 1000, /* so long a draining server accepts what waits for that */
+	DRAIN_LOOK_MS = 50,    /* how often it looks for that, and for uploads that have ended */
 	LAST_TURNS = 4,        /* of the loop, when the server ends */
 };
 
@@ -35,7 +37,8 @@ struct server {
 		struct evhttp_bound_socket *bound;
 	} listeners[MAX_LISTENERS];
 	size_t listener_count;
-	struct timer *accept_again;
+	struct timer *accept_again, *accept_last;
+	msec_t accepts_until; /* draining */
 	struct accepted_list *accepted;
 	struct resolver *resolver;
 	struct backends *backends;         /* of the newest generation */
@@ -65,7 +68,7 @@ static void server_on_reaper(void *arg)
 		exchange_remove(&server->ended, exchange);
 		exchange_free(exchange);
 	}
-	if (!server->draining || !TAILQ_EMPTY(&server->running))
+	if (!server->draining || server->listener_count || !TAILQ_EMPTY(&server->running))
 		return;
 	if (server->retiring ? accepted_count(server->accepted)
 			     : accepted_reading(server->accepted))
@@ -95,6 +98,38 @@ static void server_on_accept_error(struct evconnlistener *listener, void *arg)
 		return;
 	evconnlistener_disable(listener);
 	timer_start(server->accept_again, ACCEPT_PAUSE_MS);
+}
+
+static void stop_accepting(struct server *server)
+{
+	timer_stop(server->accept_again);
+	server_keep_listeners(server, NULL, 0);
+	timer_start(server->reaper, 0);
+}
+
+/* Is somebody connected whom nobody has accepted yet? */
+static bool has_waiting(const struct server *server)
+{
+	struct pollfd listeners[MAX_LISTENERS];
+
+	for (size_t i = 0; i < server->listener_count; i++) {
+		struct evhttp_bound_socket *bound = server->listeners[i].bound;
+
+		listeners[i].fd = evhttp_bound_socket_get_fd(bound);
+		listeners[i].events = POLLIN;
+	}
+	return poll(listeners, server->listener_count, 0) > 0;
+}
+
+/* When the last duplicate of a listener is closed, those who wait in the kernel are reset. */
+static void server_on_accept_last(void *arg)
+{
+	struct server *server = arg;
+
+	if (has_waiting(server) && clock_mono() < server->accepts_until)
+		timer_start(server->accept_last, DRAIN_LOOK_MS);
+	else
+		stop_accepting(server);
 }
 
 static struct evhttp *new_http(struct server *server)
@@ -164,6 +199,7 @@ struct server *server_new(const struct server_setup *setup)
 	server->mailbox = mailbox_new(base);
 	server->reaper = timer_new(base, server_on_reaper, server);
 	server->accept_again = timer_new(base, server_on_accept_again, server);
+	server->accept_last = timer_new(base, server_on_accept_last, server);
 	server->http = new_http(server);
 	return server;
 }
@@ -193,6 +229,7 @@ void server_free(struct server *server)
 	turn_loop(server);
 	timer_free(server->reaper);
 	timer_free(server->accept_again);
+	timer_free(server->accept_last);
 	free(server);
 }
 
@@ -255,27 +292,22 @@ void server_reload(struct server *server, struct generation *generation)
 	accepted_list_configure(server->accepted, &accepted);
 }
 
-static void stop_accepting(struct server *server)
-{
-	server->draining = true; /* answers say Connection: close */
-	timer_stop(server->accept_again);
-	server_keep_listeners(server, NULL, 0);
-	timer_start(server->reaper, 0);
-}
-
 void server_retire(struct server *server)
 {
-	stop_accepting(server);
+	server->draining = true; /* answers say Connection: close */
 	server->retiring = true;
+	stop_accepting(server); /* other workers have duplicates: nobody who waits is reset */
 }
 
 void server_drain(struct server *server)
 {
-	msec_t until = clock_mono() + config_of(server)->server.drain_timeout;
+	msec_t now = clock_mono(), until = now + config_of(server)->server.drain_timeout;
 	struct exchange *exchange;
 
-	stop_accepting(server);
+	server->draining = true;
 	server->retiring = false;
+	server->accepts_until = now + ACCEPT_LAST_MS;
+	server_on_accept_last(server);
 	accepted_drain(server->accepted);
 	for (exchange = TAILQ_FIRST(&server->running); exchange; exchange = exchange_next(exchange))
 		exchange_drain(exchange, until);

@@ -45,7 +45,8 @@ void server_reload(struct server *server, struct generation *generation);
 /* Accepts no more; connections end with their next answer, or when they have been idle for long
  * enough; on_empty follows when the last one has ended. */
 void server_retire(struct server *server);
-/* Closes the listeners and idle connections; on_empty follows when the last exchange has ended. */
+/* Accepts those who have connected already, then closes the listeners; closes idle connections;
+ * on_empty follows when the last exchange has ended. */
 void server_drain(struct server *server);
 /* Ends all exchanges now; how many were cut short. */
 size_t server_cut(struct server *server);

@@ -1,13 +1,16 @@
 """SIGTERM: what runs is finished, nothing new begins (CONTRACT 1, Signals, and 3, Drain)."""
 
 import os
+import resource
 import signal
 import sys
 import threading
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from harness import BOUND, CHAT, COMPLETIONS, FlowTest, main
+from tracing import let_go, stop_thread
 from upstream import JSON, hold, reply, sse, wait
 
 ONE = b'data: {"choices":[{"delta":{"content":"one"}}]}\n\n'
@@ -114,6 +117,79 @@ class Drain(FlowTest):
         self.andiron.expected = None
         self.andiron.signal()
         self.andiron.wait_exit(BOUND)
+
+
+class OnTheirWay(FlowTest):
+    """What has reached the kernel before a connection or a listener closes is answered."""
+
+    def stop_workers(self, count):
+        threads = [stop_thread(self.andiron.pid, f"worker {i}") for i in range(count)]
+
+        def go_on():
+            while threads:
+                let_go(threads.pop())
+        self.addCleanup(go_on)
+        return go_on
+
+    def begin_drain(self):
+        """The main thread is through with its part of it: it serves the admin listener again."""
+        self.andiron.signal()
+        self.wait_event(event="state", state="drain")
+        self.assert_status(self.ask_admin("/readyz"), 503)
+
+    def send(self, client):
+        client.send_request("POST", COMPLETIONS, [], CHAT)
+
+    def assert_last(self, client):
+        answer = client.read_head()
+        self.assert_status(answer, 200)
+        self.assertEqual(answer.body, b'{"ok":true}')
+        self.assertEqual(answer.header("Connection"), "close")
+        self.assertEqual(client.read_end(), (b"", "cut"))
+
+    def test_connections_that_wait_to_be_accepted(self):
+        for workers in (1, 3):
+            with self.subTest(workers=workers):
+                self.launch_admin(lambda _: OK, {"server": {"workers": str(workers)}})
+                go_on = self.stop_workers(workers)
+                self.begin_drain()
+                clients = [self.connect() for _ in range(50)]
+                for client in clients:
+                    self.send(client)
+                go_on()
+                for client in clients:
+                    self.assert_last(client)
+                self.assertEqual(self.andiron.wait_exit(), 0)
+
+    def test_connections_that_wait_while_the_process_is_stopped(self):
+        self.launch(lambda _: OK)
+        self.andiron.signal(signal.SIGSTOP)
+        clients = [self.connect() for _ in range(50)]
+        for client in clients:
+            self.send(client)
+        self.andiron.signal()
+        self.andiron.signal(signal.SIGCONT)
+        for client in clients:
+            self.assert_last(client)
+
+    def test_connections_that_wait_for_descriptors(self):
+        """Accepting pauses: it goes on when there are some, and if there are none nothing hangs."""
+        for come in (True, False):
+            with self.subTest(come=come):
+                self.launch(lambda _: OK, {"server": {"workers": "1"}})
+                self.assert_status(self.post(), 200)
+                before = resource.prlimit(self.andiron.pid, resource.RLIMIT_NOFILE)
+                resource.prlimit(self.andiron.pid, resource.RLIMIT_NOFILE, (3, before[1]))
+                clients = [self.connect() for _ in range(20)]
+                for client in clients:
+                    self.send(client)
+                if come:
+                    resource.prlimit(self.andiron.pid, resource.RLIMIT_NOFILE, before)
+                self.andiron.signal()
+                if come:
+                    for client in clients:
+                        self.assert_last(client)
+                self.assertEqual(self.andiron.wait_exit(), 0)
 
 
 if __name__ == "__main__":

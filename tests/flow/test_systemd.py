@@ -1,7 +1,6 @@
 """What passes between systemd and the daemon, without systemd: a real socket to notify, real descriptors. tests/ops has
 the same under a real one. ANDIRON_UNITS is the directory of the built units."""
 
-import ctypes
 import os
 import pathlib
 import re
@@ -19,6 +18,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from client import Client
 from harness import BINARY, BOUND, ROOT, FlowTest, base_config, main, merge, render, run_andiron
+from tracing import let_go, stop_thread
 from upstream import JSON, hold, reply, sse, wait
 
 UNITS = pathlib.Path(os.environ.get("ANDIRON_UNITS", os.path.join(ROOT, "build", "systemd")))
@@ -155,31 +155,7 @@ class Notify(SystemdTest):
 
 # --- the watchdog -----------------------------------------------------------------------------
 
-libc = ctypes.CDLL(None, use_errno=True)
-SEIZE, INTERRUPT, DETACH, WALL = 0x4206, 0x4207, 17, 0x40000000
-
-
-def trace(request, thread):
-    if libc.ptrace(request, thread, None, None) != 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-
-
 class Watchdog(SystemdTest):
-    def stop_thread(self, name):
-        """One thread of the daemon stands still, as if it hung; for who may trace it."""
-        for thread in os.listdir(f"/proc/{self.andiron.pid}/task"):
-            with open(f"/proc/{self.andiron.pid}/task/{thread}/comm") as comm:
-                if comm.read() != name + "\n":
-                    continue
-            try:
-                trace(SEIZE, int(thread))
-            except PermissionError:
-                self.skipTest("no right to trace")
-            trace(INTERRUPT, int(thread))
-            os.waitpid(int(thread), WALL)
-            return int(thread)
-        self.fail(f"there is no thread {name}")
-
     def test_it_says_that_it_lives(self):
         self.launch([OK], env=self.manage() | {"WATCHDOG_USEC": "200000"})
         for _ in range(5):
@@ -207,7 +183,7 @@ class Watchdog(SystemdTest):
         self.launch([sse(ONE, hold())], env=self.manage() | {"WATCHDOG_USEC": "100000"},
                     config={"server": {"drain_timeout": "300ms"}})
         self.manager.wait(WATCHDOG="1")
-        thread = self.stop_thread("worker 1")
+        thread = stop_thread(self.andiron.pid, "worker 1")
         try:
             self.andiron.wait_line("worker 1 hangs")
             self.manager.hear_all()
@@ -216,20 +192,20 @@ class Watchdog(SystemdTest):
             said = self.manager.wait(STATUS="1 in flight, 0 waiting")
             self.assertNotIn({"WATCHDOG": "1"}, said)
         finally:
-            trace(DETACH, thread)
+            let_go(thread)
         self.manager.wait(WATCHDOG="1")
 
     def test_a_main_loop_that_hangs_stops_it(self):
         self.launch(lambda request: OK, env=self.manage() | {"WATCHDOG_USEC": "20000"})
         self.manager.wait(WATCHDOG="1")
-        thread = self.stop_thread("andiron")
+        thread = stop_thread(self.andiron.pid, "andiron")
         try:
             self.manager.hear_all()
             for _ in range(20):         # some time in which the workers have done something
                 self.assert_status(self.post(), 200)
             self.assertEqual(self.manager.hear_all(), [])
         finally:
-            trace(DETACH, thread)
+            let_go(thread)
         self.manager.wait(WATCHDOG="1")
 
     def test_a_worker_that_has_ended_does_not(self):
