@@ -17,6 +17,8 @@ void socket_reset(int fd);
 void socket_set_upstream_options(int fd);
 /* Has the peer ended this connection, as far as the kernel knows? */
 bool socket_has_ended(int fd);
+/* Do bytes wait that nobody has read yet? */
+bool socket_has_input(int fd);
 /* Who opened a connection to a Unix socket (SO_PEERCRED: as of its connect()). False if it is none.
  */
 bool socket_peer_user(int fd, unsigned *ret_user);

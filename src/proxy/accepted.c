@@ -15,7 +15,7 @@
 enum {
 	SWEEP_MS = 500,
 	IDLE_ENOUGH_MS = 5000, /* to make room for another connection */
-	FRESH_MS = 1000,       /* so long a drain waits for the first request of a new connection */
+	FRESH_MS = 1000,       /* so long a drain waits for the next request of a connection */
 	LINGER_MS = 2000,      /* what was refused early stays readable while the rest comes in */
 };
 
@@ -27,7 +27,6 @@ struct accepted {
 	struct guard *guard; /* NULL: the list is not guarded */
 	bool to_check;
 	bool beyond_limit; /* one connection too many */
-	bool spoken;       /* the client has sent something */
 	msec_t last_activity;
 	msec_t let_go_at; /* 0: evhttp has not let go of it, as far as is known */
 };
@@ -101,25 +100,28 @@ static bool is_reading(const struct accepted *accepted)
 	       !evhttp_let_go(accepted);
 }
 
-/* Has it just been opened, and its request will come any moment? */
-static bool is_fresh(const struct accepted *accepted, msec_t now)
+/* The client may take it for kept, and so would not know whether the request on its way there has
+ * been taken. */
+static bool is_expected(const struct accepted *accepted, msec_t now)
 {
-	return !accepted->spoken && !accepted->beyond_limit &&
-	       now - accepted->last_activity < FRESH_MS && !evhttp_let_go(accepted);
+	return !accepted->beyond_limit && !evhttp_let_go(accepted) &&
+	       (now - accepted->last_activity < FRESH_MS ||
+		       socket_has_input(bufferevent_getfd(accepted->bev)));
 }
 
 static void look_at(struct accepted *accepted, msec_t now)
 {
 	const struct accepted_list *list = accepted->list;
 	msec_t idle_ms = accepted->beyond_limit ? LINGER_MS : list->options.idle_ms;
+	bool over =
+		list->draining ? !is_reading(accepted) : now - accepted->last_activity > idle_ms;
 
 	if (accepted->exchanges)
 		return;
 	if (evhttp_let_go(accepted)) {
 		if (!lingers(accepted, now))
 			accepted_free(accepted);
-	} else if ((list->draining && !is_reading(accepted) && !is_fresh(accepted, now)) ||
-		   now - accepted->last_activity > idle_ms) {
+	} else if (over && !is_expected(accepted, now)) {
 		hang_up(accepted);
 	}
 }
@@ -220,7 +222,7 @@ size_t accepted_reading(const struct accepted_list *list)
 
 	for (const struct accepted *accepted = TAILQ_FIRST(&list->head); accepted;
 		accepted = TAILQ_NEXT(accepted, entry))
-		reading += is_reading(accepted) || is_fresh(accepted, now);
+		reading += is_reading(accepted) || is_expected(accepted, now);
 	return reading;
 }
 
@@ -265,7 +267,6 @@ static void accepted_on_input(
 
 	if (!info->n_added || fd < 0)
 		return;
-	accepted->spoken = true;
 	if (!accepted->beyond_limit) /* else it would stay as long as it sends */
 		accepted->last_activity = clock_mono();
 	if ((size_t)fd >= accepted->list->by_fd_size || accepted->list->by_fd[fd] != accepted)
@@ -296,9 +297,10 @@ static bool take_idle_place(const struct accepted *newcomer)
 	for (struct accepted *accepted = TAILQ_FIRST(&newcomer->list->head); accepted;
 		accepted = TAILQ_NEXT(accepted, entry)) {
 		bool idle = !accepted->exchanges && !accepted->beyond_limit &&
-			    accepted != newcomer && !is_reading(accepted);
+			    accepted != newcomer && !is_reading(accepted) &&
+			    (!idlest || accepted->last_activity < idlest->last_activity);
 
-		if (idle && (!idlest || accepted->last_activity < idlest->last_activity))
+		if (idle && !socket_has_input(bufferevent_getfd(accepted->bev)))
 			idlest = accepted;
 	}
 	if (!idlest || clock_mono() - idlest->last_activity < IDLE_ENOUGH_MS)

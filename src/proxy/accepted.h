@@ -31,10 +31,9 @@ void accepted_list_configure(struct accepted_list *list, const struct accepted_o
 /* The server must be gone. */
 void accepted_list_free(struct accepted_list *list);
 size_t accepted_count(const struct accepted_list *list);
-/* Closes the idle ones now, one that was just opened a second later, and each other one when its
- * exchange has ended. */
+/* Closes those that have been idle for a second, and the others when they have. */
 void accepted_drain(struct accepted_list *list);
-/* How many have sent a part of a request, or were just opened to send one. */
+/* How many have sent a part of a request, or may have one on its way. */
 size_t accepted_reading(const struct accepted_list *list);
 /* Closes those; how many they were. */
 size_t accepted_cut(struct accepted_list *list);

@@ -119,7 +119,16 @@ class Drain(FlowTest):
         self.andiron.wait_exit(BOUND)
 
 
-class OnTheirWay(FlowTest):
+class DrainTest(FlowTest):
+    def assert_last(self, client):
+        answer = client.read_head()
+        self.assert_status(answer, 200)
+        self.assertEqual(answer.body, b'{"ok":true}')
+        self.assertEqual(answer.header("Connection"), "close")
+        self.assertEqual(client.read_end(), (b"", "cut"))
+
+
+class OnTheirWay(DrainTest):
     """What has reached the kernel before a connection or a listener closes is answered."""
 
     def stop_workers(self, count):
@@ -139,13 +148,6 @@ class OnTheirWay(FlowTest):
 
     def send(self, client):
         client.send_request("POST", COMPLETIONS, [], CHAT)
-
-    def assert_last(self, client):
-        answer = client.read_head()
-        self.assert_status(answer, 200)
-        self.assertEqual(answer.body, b'{"ok":true}')
-        self.assertEqual(answer.header("Connection"), "close")
-        self.assertEqual(client.read_end(), (b"", "cut"))
 
     def test_connections_that_wait_to_be_accepted(self):
         for workers in (1, 3):
@@ -170,26 +172,166 @@ class OnTheirWay(FlowTest):
         self.andiron.signal()
         self.andiron.signal(signal.SIGCONT)
         for client in clients:
-            self.assert_last(client)
+            self.assert_status(client.read_head(), 200)
 
     def test_connections_that_wait_for_descriptors(self):
         """Accepting pauses: it goes on when there are some, and if there are none nothing hangs."""
         for come in (True, False):
             with self.subTest(come=come):
-                self.launch(lambda _: OK, {"server": {"workers": "1"}})
-                self.assert_status(self.post(), 200)
+                gate = threading.Event()
+                self.launch(lambda _: [wait(gate)] + OK,
+                            {"server": {"workers": "1", "drain_timeout": "10m"}})
+                running, kept = self.connect(), self.connect()
+                self.send(running)
+                self.upstream.wait_requests(1)
+                self.assert_status(kept.request("GET", "/nowhere"), 404)
                 before = resource.prlimit(self.andiron.pid, resource.RLIMIT_NOFILE)
                 resource.prlimit(self.andiron.pid, resource.RLIMIT_NOFILE, (3, before[1]))
                 clients = [self.connect() for _ in range(20)]
                 for client in clients:
                     self.send(client)
+                self.assert_status(kept.request("GET", "/nowhere"), 404)    # it has had its turn
+                kept.fin()
                 if come:
                     resource.prlimit(self.andiron.pid, resource.RLIMIT_NOFILE, before)
                 self.andiron.signal()
-                if come:
-                    for client in clients:
-                        self.assert_last(client)
+                self.wait_event(event="state", state="drain")
+                gate.set()
+                self.assert_last(running)
+                for client in clients:
+                    if come:
+                        self.assert_status(client.read_head(), 200)
+                    else:
+                        self.assertEqual(client.read_end()[0], b"")
+                resource.prlimit(self.andiron.pid, resource.RLIMIT_NOFILE, before)
                 self.assertEqual(self.andiron.wait_exit(), 0)
+
+    def connect_kept(self):
+        client = self.connect()
+        self.assert_status(client.request("GET", "/v1/models"), 200)
+        return client
+
+    def test_a_request_on_an_idle_connection(self):
+        """It is there when the worker begins to drain. (The rest makes the connection an idle one; too short makes the
+        test weaker, never wrong.)"""
+        self.launch_admin(lambda _: OK, {"server": {"workers": "1"}})
+        clients = [self.connect_kept() for _ in range(50)]
+        time.sleep(1.2)
+        go_on = self.stop_workers(1)
+        self.begin_drain()
+        for client in clients:
+            self.send(client)
+        go_on()
+        for client in clients:
+            self.assert_last(client)
+        self.assertEqual(self.andiron.wait_exit(), 0)
+
+    def test_a_part_of_a_request_on_an_idle_connection(self):
+        self.launch_admin(lambda _: OK, {"server": {"workers": "1"}})
+        client, silent = self.connect_kept(), self.connect_kept()
+        time.sleep(1.2)
+        go_on = self.stop_workers(1)
+        self.begin_drain()
+        client.send(b"POST /v1/chat/completions HTTP/1.1\r\n")
+        go_on()
+        self.assertEqual(silent.read_end(), (b"", "cut"))
+        client.send(b"Host: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(CHAT), CHAT))
+        self.assert_last(client)
+
+    def test_what_is_no_request_holds_nothing_up(self):
+        self.launch_admin(lambda _: OK, {"server": {"workers": "1"}})
+        client = self.connect_kept()
+        time.sleep(1.2)
+        go_on = self.stop_workers(1)
+        self.begin_drain()
+        client.send(b"\r\n")
+        go_on()
+        self.assertEqual(client.read_end(), (b"", "cut"))
+        self.assertEqual(self.andiron.wait_exit(), 0)
+
+    def test_a_request_on_an_idle_connection_while_the_process_is_stopped(self):
+        self.launch(lambda _: OK)
+        client = self.connect_kept()
+        self.andiron.signal(signal.SIGSTOP)
+        self.send(client)
+        self.andiron.signal()
+        self.andiron.signal(signal.SIGCONT)
+        self.assert_status(client.read_head(), 200)
+
+    def test_a_request_when_the_time_of_an_idle_connection_is_over(self):
+        self.launch(lambda _: OK, {"server": {"idle_timeout": "1s", "workers": "1"}})
+        client, silent = self.connect_kept(), self.connect_kept()
+        go_on = self.stop_workers(1)
+        self.send(client)
+        time.sleep(1.7)         # it is over, and that is looked at; too short: see above
+        go_on()
+        self.assert_status(client.read_head(), 200)
+        self.assertEqual(silent.read_end(), (b"", "cut"))
+
+    def test_a_request_when_an_idle_connection_gives_up_its_place(self):
+        self.launch_admin(lambda _: OK, {"server": {"max_connections": "2", "workers": "1"}})
+        client, silent = self.connect_kept(), self.connect_kept()
+        time.sleep(5.2)         # idle enough to be closed for another; too short: see above
+        go_on = self.stop_workers(1)
+        other = self.connect()
+        self.send(other)
+        self.send(client)
+        go_on()
+        self.assert_status(client.read_head(), 200)
+        self.assert_status(other.read_head(), 200)
+        self.assertEqual(silent.read_end(), (b"", "cut"))
+
+
+class Next(DrainTest):
+    """Answers that began before the drain said that their connection is kept."""
+
+    def drain(self):
+        self.andiron.signal()
+        self.wait_event(event="state", state="drain")
+        self.wait_refused()
+
+    def begin(self, count=1):
+        gate = threading.Event()
+        self.launch(lambda request: sse(ONE, gate, TWO, DONE) if b"stream" in request.body else OK)
+        clients = [self.start_stream() for _ in range(count)]
+        answers = [client.read_head() for client in clients]
+        for answer in answers:
+            answer.read_until(ONE)
+        self.drain()
+        return gate, clients, answers
+
+    def test_the_next_request_comes_after_the_end(self):
+        gate, clients, answers = self.begin(10)
+        gate.set()
+        for client, answer in zip(clients, answers):
+            self.assert_end(answer)
+            self.assertEqual(answer.body, ONE + TWO + DONE)
+            client.send_request("POST", COMPLETIONS, [], CHAT)
+            self.assert_last(client)
+        self.assertEqual(self.andiron.wait_exit(), 0)
+
+    def test_the_next_request_comes_before_the_end(self):
+        gate, (client,), (answer,) = self.begin()
+        client.send_request("POST", COMPLETIONS, [], CHAT)
+        gate.set()
+        self.assert_end(answer)
+        self.assert_last(client)
+        self.assertEqual(self.andiron.wait_exit(), 0)
+
+    def test_no_next_request_comes(self):
+        gate, (client,), (answer,) = self.begin()
+        gate.set()
+        self.assert_end(answer)
+        self.assertEqual(client.read_end(), (b"", "cut"))
+        self.assertEqual(self.andiron.wait_exit(), 0)
+
+    def test_a_connection_that_was_just_used(self):
+        self.launch(lambda _: OK)
+        client = self.connect()
+        self.assert_status(client.request("GET", "/v1/models"), 200)
+        self.drain()
+        client.send_request("GET", "/v1/models")
+        self.assert_last(client)
 
 
 if __name__ == "__main__":

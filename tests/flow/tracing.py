@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import re
 import time
 import unittest
 
@@ -16,18 +17,23 @@ def trace(request, thread):
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def find_thread(pid, name):
+def find_sleeping(pid, name):
+    """One that has something to do may hold a lock; its name it has a moment after it has begun. The main one is the
+    first that has the program's name."""
     deadline = time.monotonic() + BOUND
-    while time.monotonic() < deadline:      # it has its name a moment after it has begun
-        for thread in os.listdir(f"/proc/{pid}/task"):
-            with open(f"/proc/{pid}/task/{thread}/comm") as comm:
-                if comm.read() == name + "\n":
-                    return int(thread)
-    raise AssertionError(f"there is no thread {name}")
+    while time.monotonic() < deadline:
+        for thread in sorted(map(int, os.listdir(f"/proc/{pid}/task"))):
+            with open(f"/proc/{pid}/task/{thread}/stat") as stat:
+                found = re.search(r"\((.*)\) (.)", stat.read())
+            if found[1] == name:
+                if found[2] == "S":
+                    return thread
+                break
+    raise AssertionError(f"there is no thread {name} that sleeps")
 
 
 def stop_thread(pid, name):
-    thread = find_thread(pid, name)
+    thread = find_sleeping(pid, name)
     try:
         trace(SEIZE, thread)
     except PermissionError:
