@@ -299,8 +299,8 @@ static void run_loop(struct daemon *daemon)
 static void say_goodbye(const struct daemon *daemon)
 {
 	if (daemon->staff.cut)
-		log_warning(
-			"drain_timeout ran out: %zu requests were cut short", daemon->staff.cut);
+		log_warning("drain_timeout ran out; requests that were cut short: %zu",
+			daemon->staff.cut);
 	if (event_log_dropped(daemon->log))
 		log_warning("%llu lines of the event log were dropped",
 			(unsigned long long)event_log_dropped(daemon->log));

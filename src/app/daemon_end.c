@@ -66,6 +66,7 @@ void daemon_on_phase_timer(void *arg)
 void daemon_retire(struct daemon *daemon)
 {
 	daemon->phase = DAEMON_RETIRING;
+	daemon->reloading = false;
 	listeners_lend(&daemon->listeners, true);
 	listeners_lend(&daemon->admin_listener, true);
 	listeners_close(&daemon->listeners);
@@ -90,6 +91,7 @@ void daemon_drain(struct daemon *daemon)
 	if (daemon->phase >= DAEMON_DRAINING)
 		end_at_once(daemon);
 	daemon->phase = DAEMON_DRAINING;
+	daemon->reloading = false;
 	log_info("draining: running requests may go on for %lld s; a second signal ends at once",
 		(long long)timeout / 1000);
 	daemon_tell_state(daemon, "drain", NULL);

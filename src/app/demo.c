@@ -5,7 +5,6 @@
 #include <event2/event.h>
 #include <event2/http.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +15,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/thread.h"
 #include "net/buffer.h"
 #include "net/fields.h"
 #include "net/listen.h"
@@ -412,19 +412,6 @@ static void *demo_run(void *arg)
 	return NULL;
 }
 
-/* With all signals blocked: they are the daemon's. */
-static int start_thread(void)
-{
-	sigset_t all, before;
-	int error;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	error = pthread_create(&demo.thread, NULL, demo_run, NULL);
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-	return error;
-}
-
 const char *demo_start(void)
 {
 	struct listener listener = {.fd = -1};
@@ -435,7 +422,8 @@ const char *demo_start(void)
 	if (listen_open(&address, 0, &listener) == 0)
 		demo.listener = listener.fd;
 	demo.stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (listener.fd < 0 || demo.stop_fd < 0 || start_thread() != 0) {
+	if (listener.fd < 0 || demo.stop_fd < 0 ||
+		thread_start(&demo.thread, demo_run, NULL) != 0) {
 		log_error("the demo's upstream cannot listen on 127.0.0.1");
 		exit(EXIT_FAILURE);
 	}

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/thread.h"
 #include "proxy/generation.h"
 #include "proxy/server.h"
 
@@ -161,7 +162,7 @@ struct worker *worker_start(const struct worker_setup *setup)
 	own_news(&worker->setup.news);
 	pthread_mutex_init(&worker->lock, NULL);
 	worker->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (worker->wake_fd < 0 || pthread_create(&worker->thread, NULL, worker_run, worker) != 0) {
+	if (worker->wake_fd < 0 || thread_start(&worker->thread, worker_run, worker) != 0) {
 		perror("andiron: cannot start a worker");
 		exit(EXIT_FAILURE);
 	}

@@ -4,7 +4,6 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/thread.h"
 
 enum { BATCH_BYTES = 64 << 10 };
 
@@ -140,18 +140,6 @@ static void *run(void *arg)
 	return NULL;
 }
 
-/* Signals are for others. */
-static void start_thread(struct writer *writer)
-{
-	sigset_t all, before;
-
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &before);
-	if (pthread_create(&writer->thread, NULL, run, writer) != 0)
-		abort();
-	pthread_sigmask(SIG_SETMASK, &before, NULL);
-}
-
 struct writer *writer_new(int fd)
 {
 	struct writer *writer = xcalloc(1, sizeof(*writer));
@@ -164,7 +152,8 @@ struct writer *writer_new(int fd)
 	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
 	pthread_cond_init(&writer->changed, &attributes);
 	pthread_condattr_destroy(&attributes);
-	start_thread(writer);
+	if (thread_start(&writer->thread, run, writer) != 0)
+		abort();
 	return writer;
 }
 

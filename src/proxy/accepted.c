@@ -290,14 +290,14 @@ static void check_soon(struct accepted *accepted)
 
 /* Silent ones must not keep others out: a newcomer beyond the limit takes the place of the one that
  * has been idle longest, if any has been so for a while. False: there is none. */
-static bool take_idle_place(const struct accepted *newcomer)
+static bool take_idle_place(const struct accepted_list *list)
 {
 	struct accepted *idlest = NULL;
 
-	for (struct accepted *accepted = TAILQ_FIRST(&newcomer->list->head); accepted;
+	for (struct accepted *accepted = TAILQ_FIRST(&list->head); accepted;
 		accepted = TAILQ_NEXT(accepted, entry)) {
 		bool idle = !accepted->exchanges && !accepted->beyond_limit &&
-			    accepted != newcomer && !is_reading(accepted) &&
+			    !is_reading(accepted) &&
 			    (!idlest || accepted->last_activity < idlest->last_activity);
 
 		if (idle && !socket_has_input(bufferevent_getfd(accepted->bev)))
@@ -308,6 +308,17 @@ static bool take_idle_place(const struct accepted *newcomer)
 	idlest->beyond_limit = true; /* its place in the budget is the newcomer's now */
 	hang_up(idlest);
 	return true;
+}
+
+/* False: it is one connection too many. */
+static bool take_place(struct accepted_list *list)
+{
+	struct budget *connections = list->options.connections;
+
+	if (!connections || budget_take(connections, 1))
+		return true;
+	list_on_sweep(list); /* those that have ended since the last time give theirs back */
+	return budget_take(connections, 1) || take_idle_place(list);
 }
 
 struct bufferevent *accepted_new_bufferevent(struct event_base *base, void *arg)
@@ -326,12 +337,11 @@ struct bufferevent *accepted_new_bufferevent(struct event_base *base, void *arg)
 	evbuffer_add_cb(bufferevent_get_input(accepted->bev), accepted_on_input, accepted);
 	if (list->options.guarded)
 		accepted->guard = guard_new(accepted->bev, &list->options.guard);
+	accepted->beyond_limit = !take_place(list); /* it has no callbacks: not in the list yet */
 	TAILQ_INSERT_TAIL(&list->head, accepted, entry);
 	if (list->count++ == 0)
 		timer_start(list->sweep, SWEEP_MS);
-	if (list->options.connections && !budget_take(list->options.connections, 1) &&
-		!take_idle_place(accepted)) {
-		accepted->beyond_limit = true;
+	if (accepted->beyond_limit) {
 		/* Its first bytes may be read before the next turn. */
 		if (accepted->guard)
 			guard_shut(accepted->guard);

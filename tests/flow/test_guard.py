@@ -646,6 +646,12 @@ class Limits(GuardTest):
                 clients[0].fin()
                 self.wait_room(lambda: self.request("GET", "/v1/models"))
 
+    def test_connections_that_have_ended_give_back_their_places_at_once(self):
+        """Not only when the next sweep comes: short ones in a row are not a crowd."""
+        self.start(max_connections="4", workers="1")
+        statuses = {self.request("GET", "/v1/models").status for _ in range(60)}
+        self.assertEqual(statuses, {200})
+
     def test_one_connection_too_many_cannot_stay(self):
         """Nor by sending on and on: it would hold a descriptor beyond max_connections."""
         self.start(max_connections="1")

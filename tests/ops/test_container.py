@@ -237,7 +237,7 @@ class Running(FlowTest):
         podman("stop", "--time=60", self.name)
         self.assertIn(b"event: error\n", answer.body)
         self.assertEqual(self.andiron.wait_exit(), 0)
-        self.andiron.wait_line("1 requests were cut short")
+        self.andiron.wait_line("requests that were cut short: 1")
 
     def test_orphans_leave_no_zombies(self):
         """They come to PID 1: here what a shell from outside, in its PID namespace, has not waited for."""

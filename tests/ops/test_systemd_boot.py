@@ -132,7 +132,7 @@ class Boot(MachineTest):
         self.machine.run("systemctl stop andiron")
         self.assertIn(b"event: error", answer.body)
         self.assert_inactive()
-        self.assertIn("1 requests were cut short", self.machine.journal())
+        self.assertIn("requests that were cut short: 1", self.machine.journal())
 
     def test_a_process_that_hangs_is_started_anew(self):
         self.configure(drop_in="[Service]\nWatchdogSec=1s\n")

@@ -152,7 +152,7 @@ async function passingTrial(row, clients) {
    * ones wait for the last one, so they have more attempts. */
   const profile = { ...row.profile, max_attempts: 6, backoff_base: '500ms' };
   return trial({ ...row, profile }, clients, PASSING, async ({ andiron, upstream }) => {
-    const met = async () => new Set((await andiron.events()).map(({ model }) => model));
+    const met = async () => new Set((await andiron.events()).filter(({ event }) => event === 'attempt').map(({ model }) => model));
     while ((await met()).size < clients.length)
       await sleep(20);
     await upstream.heal();
