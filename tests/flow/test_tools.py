@@ -11,6 +11,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from certs import authority
 from client import Client, NoAnswer
+from load import NAME, Load
 from upstream import (JSON, NOTHING_LEFT, Upstream, chunked, early, fin, hold, ragged, repeat,
                       handshake, ignore, reply, rst, send, short, sse, until_close)
 
@@ -215,6 +216,38 @@ class Certificates(Tools):
             with self.subTest(name=name):
                 with self.assertRaisesRegex(ssl.SSLCertVerificationError, why):
                     self.verify(name)
+
+
+class Loads(Tools):
+    """What a proxy must not do to a request; here the upstream does it, to the second one of a client."""
+
+    def find_wrong(self, spoil=None, late=lambda load, request: [fin]):
+        load = Load(None, clients=4, pause=0.002)
+
+        def script(request):
+            if load.ending.is_set():
+                return late(load, request)
+            answer = load.answer(request)
+            return spoil(load, request, answer) if spoil and request.header(NAME) == "0-2" else answer
+        self.start(script)
+        load.address = self.address
+        with load:
+            load.wait_begun(12)
+            load.ending.set()
+        return load.find_wrong()
+
+    def test_nothing_is_wrong(self):
+        self.assertEqual(self.find_wrong(), [])
+
+    def test_what_is(self):
+        for name, spoil in {"lost": lambda load, request, answer: answer[:-1] + [fin],
+                            "refused": lambda load, request, answer: [fin],
+                            "doubled": lambda load, request, answer: load.answer(request)}.items():
+            with self.subTest(name):
+                self.assertEqual({wrong[0] for wrong in self.find_wrong(spoil)}, {"0-2"})
+
+    def test_turned_away_and_served(self):
+        self.assertEqual(len(self.find_wrong(late=lambda load, request: load.answer(request) and [fin])), 4)
 
 
 if __name__ == "__main__":
