@@ -296,6 +296,7 @@ static bool take_idle_place(const struct accepted_list *list)
 
 	for (struct accepted *accepted = TAILQ_FIRST(&list->head); accepted;
 		accepted = TAILQ_NEXT(accepted, entry)) {
+		/* NOLINTNEXTLINE(clang-analyzer-unix.Malloc): it loses sight of TAILQ_REMOVE */
 		bool idle = !accepted->exchanges && !accepted->beyond_limit &&
 			    !is_reading(accepted) &&
 			    (!idlest || accepted->last_activity < idlest->last_activity);
