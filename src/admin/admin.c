@@ -1,11 +1,8 @@
 #include "admin/admin.h"
 
 #include <assert.h>
-#include <errno.h>
 #include <event2/buffer.h>
 #include <event2/event.h>
-#include <event2/http.h>
-#include <event2/listener.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -16,11 +13,11 @@
 #include "base/budget.h"
 #include "base/mem.h"
 #include "base/metrics.h"
-#include "net/timer.h"
 #include "proxy/accepted.h"
 #include "proxy/admission.h"
 #include "proxy/client.h"
 #include "proxy/cors.h"
+#include "proxy/front.h"
 #include "proxy/message.h"
 #include "proxy/token.h"
 
@@ -32,10 +29,7 @@ enum {
 	HEADER_MS = 10 * 1000,
 	IDLE_MS = 120 * 1000,
 	SEND_MS = 30 * 1000,
-	ACCEPT_PAUSE_MS = 200, /* out of descriptors */
-	LAST_TURNS = 4,        /* of the loop, at the end */
-	METHODS = EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD | EVHTTP_REQ_PUT |
-		  EVHTTP_REQ_DELETE | EVHTTP_REQ_OPTIONS | EVHTTP_REQ_PATCH,
+	LAST_TURNS = 4, /* of the loop, at the end */
 };
 
 /* One request. */
@@ -47,9 +41,7 @@ struct visit {
 
 struct admin {
 	struct admin_setup setup;
-	struct evhttp *http;
-	struct evhttp_bound_socket *listener;
-	struct timer *accept_again;
+	struct front *front;
 	struct accepted_list *accepted;
 	struct budget memory, connections; /* not the proxy's: it may be full */
 	struct metrics *sum;
@@ -275,7 +267,7 @@ static void admin_on_request(struct evhttp_request *request, void *arg)
 	struct received from;
 
 	if (admin->closing)
-		return; /* evhttp_free() puts the request away */
+		return; /* front_free() puts the request away */
 	visit = xcalloc(1, sizeof(*visit));
 	visit->admin = admin;
 	visit->client = client_new(request, admin->accepted, SEND_MS, &visit_handler, visit);
@@ -286,26 +278,6 @@ static void admin_on_request(struct evhttp_request *request, void *arg)
 }
 
 /* ---- Life. */
-
-static void admin_on_accept_again(void *arg)
-{
-	struct admin *admin = arg;
-
-	evconnlistener_enable(evhttp_bound_socket_get_listener(admin->listener));
-}
-
-/* The error callback of a listener gets evhttp's argument, not ours. */
-static struct admin *the_admin;
-
-/* Out of descriptors evhttp would spin: accepting pauses until one may be free. */
-static void admin_on_accept_error(struct evconnlistener *listener, void *arg)
-{
-	(void)arg;
-	if (errno != EMFILE && errno != ENFILE)
-		return;
-	evconnlistener_disable(listener);
-	timer_start(the_admin->accept_again, ACCEPT_PAUSE_MS);
-}
 
 static struct accepted_options accepted_options(struct admin *admin)
 {
@@ -325,28 +297,10 @@ static struct accepted_options accepted_options(struct admin *admin)
 	};
 }
 
-static void listen_on(struct admin *admin, int fd)
-{
-	struct evhttp *http = evhttp_new(admin->setup.base);
-
-	if (!http)
-		abort();
-	admin->http = http;
-	evhttp_set_bevcb(http, accepted_new_bufferevent, admin->accepted);
-	evhttp_set_gencb(http, admin_on_request, admin);
-	evhttp_set_allowed_methods(http, METHODS);
-	evhttp_set_default_content_type(http, NULL);
-	admin->listener = evhttp_accept_socket_with_handle(http, fd);
-	if (!admin->listener)
-		abort();
-	the_admin = admin;
-	evconnlistener_set_error_cb(
-		evhttp_bound_socket_get_listener(admin->listener), admin_on_accept_error);
-}
-
 struct admin *admin_new(const struct admin_setup *setup, int fd)
 {
 	struct admin *admin = xcalloc(1, sizeof(*admin));
+	struct front_listener listener = {.fd = fd};
 	struct accepted_options accepted;
 
 	admin->setup = *setup;
@@ -357,8 +311,8 @@ struct admin *admin_new(const struct admin_setup *setup, int fd)
 	admin->sum = metrics_new();
 	accepted = accepted_options(admin);
 	admin->accepted = accepted_list_new(&accepted);
-	admin->accept_again = timer_new(setup->base, admin_on_accept_again, admin);
-	listen_on(admin, fd);
+	admin->front = front_new(setup->base, admin->accepted, admin_on_request, admin);
+	front_listen(admin->front, &listener, 1);
 	return admin;
 }
 
@@ -395,8 +349,7 @@ void admin_retire(struct admin *admin)
 	if (!admin)
 		return;
 	admin->retiring = true;
-	timer_stop(admin->accept_again);
-	evhttp_del_accept_socket(admin->http, admin->listener);
+	front_listen(admin->front, NULL, 0);
 	accepted_drain(admin->accepted);
 }
 
@@ -412,8 +365,7 @@ void admin_free(struct admin *admin)
 	admin->closing = true;
 	abort_visits(admin);
 	turn_loop(admin);
-	timer_free(admin->accept_again);
-	evhttp_free(admin->http);
+	front_free(admin->front);
 	accepted_list_free(admin->accepted);
 	turn_loop(admin);
 	metrics_free(admin->sum);

@@ -32,9 +32,9 @@ bool activation_open(struct activation *activation)
 	size_t passed = systemd_take_fds(&names);
 	const char *name = names ? names : "";
 
-	if (passed > WORKER_MAX_LISTENERS) {
-		log_error("systemd passes %zu sockets; the most are %d", passed,
-			WORKER_MAX_LISTENERS);
+	if (passed > FRONT_MAX_LISTENERS) {
+		log_error(
+			"systemd passes %zu sockets; the most are %d", passed, FRONT_MAX_LISTENERS);
 		return false;
 	}
 	for (size_t i = 0; i < passed; i++) {
@@ -105,7 +105,7 @@ static bool check(const struct config *config, const struct address *address, si
 		log_error("cannot listen on %s, which systemd passes: it is beyond loopback, where "
 			  "others could use your key; that needs client_token_file",
 			text);
-	else if (count == WORKER_MAX_LISTENERS)
+	else if (count == FRONT_MAX_LISTENERS)
 		log_error("cannot listen on %s, which systemd passes: too many addresses", text);
 	else
 		return true;

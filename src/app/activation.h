@@ -9,8 +9,8 @@
 #include "net/listen.h"
 
 struct activation {
-	struct listener listeners[WORKER_MAX_LISTENERS];
-	bool taken[WORKER_MAX_LISTENERS];
+	struct listener listeners[FRONT_MAX_LISTENERS];
+	bool taken[FRONT_MAX_LISTENERS];
 	size_t count;
 };
 

@@ -81,7 +81,7 @@ static void add_passed(
 static bool open_passed(const struct config *config, struct activation *activation,
 	const struct listeners *before, struct listeners *to)
 {
-	struct listener passed[WORKER_MAX_LISTENERS];
+	struct listener passed[FRONT_MAX_LISTENERS];
 	size_t first = to->count, count = first;
 	bool opened = activation_listen_all(activation, config, passed, &count);
 
@@ -96,7 +96,7 @@ static bool open_one(const struct config *config, struct activation *activation,
 	_cleanup_str_ struct str fault = STR_NULL;
 	int error;
 
-	if (to->count == WORKER_MAX_LISTENERS) {
+	if (to->count == FRONT_MAX_LISTENERS) {
 		log_error("cannot listen on %s: too many addresses", text);
 		return false;
 	}

@@ -16,7 +16,7 @@ struct listeners {
 		int id;     /* of this socket, for the workers */
 		char *text; /* as it was written */
 		struct listener listener;
-	} list[WORKER_MAX_LISTENERS];
+	} list[FRONT_MAX_LISTENERS];
 	size_t count;
 	int next_id;
 };

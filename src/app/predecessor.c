@@ -43,7 +43,7 @@ bool predecessor_enter(void)
 
 static bool has_room(const struct listeners *list, const struct activation *activation)
 {
-	return list ? list->count < WORKER_MAX_LISTENERS : activation->count < WORKER_MAX_LISTENERS;
+	return list ? list->count < FRONT_MAX_LISTENERS : activation->count < FRONT_MAX_LISTENERS;
 }
 
 /* `list` NULL: it goes to the activation. */

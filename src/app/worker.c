@@ -54,17 +54,6 @@ static void own_news(struct worker_news *news)
 	news->listener_count = count;
 }
 
-/* Listens to those that it does not listen to yet. */
-static void listen_to(struct worker *worker, const struct worker_news *news)
-{
-	for (size_t i = 0; i < news->listener_count; i++) {
-		if (server_listens(worker->server, news->listeners[i].id))
-			close(news->listeners[i].fd);
-		else
-			server_listen(worker->server, news->listeners[i].id, news->listeners[i].fd);
-	}
-}
-
 static void drop_news(struct worker_news *news)
 {
 	if (!news->generation)
@@ -78,15 +67,11 @@ static void drop_news(struct worker_news *news)
 static void take_news(struct worker *worker)
 {
 	struct worker_news *news = &worker->news;
-	int ids[WORKER_MAX_LISTENERS];
 
 	pthread_mutex_lock(&worker->lock);
 	if (news->generation) {
-		for (size_t i = 0; i < news->listener_count; i++)
-			ids[i] = news->listeners[i].id;
 		server_reload(worker->server, news->generation);
-		server_keep_listeners(worker->server, ids, news->listener_count);
-		listen_to(worker, news);
+		server_listen(worker->server, news->listeners, news->listener_count);
 		generation_unref(news->generation);
 		news->generation = NULL;
 	}
@@ -142,7 +127,8 @@ static void *worker_run(void *arg)
 	wake = event_new(
 		worker->base, worker->wake_fd, EV_READ | EV_PERSIST, worker_on_wake, worker);
 	event_add(wake, NULL);
-	listen_to(worker, &worker->setup.news);
+	server_listen(
+		worker->server, worker->setup.news.listeners, worker->setup.news.listener_count);
 	event_base_dispatch(worker->base);
 	event_free(wake);
 	server_free(worker->server);

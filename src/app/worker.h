@@ -6,13 +6,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "proxy/front.h"
+
 struct budget;
 struct event_log;
 struct generation;
 struct metrics;
 struct worker;
-
-enum { WORKER_MAX_LISTENERS = 16 };
 
 enum worker_command {
 	WORKER_DRAIN = 1,  /* stop accepting; end when the last exchange has ended */
@@ -26,10 +26,7 @@ enum worker_command {
 /* What it works by; a reload brings another one. */
 struct worker_news {
 	struct generation *generation;
-	struct {
-		int id; /* names it */
-		int fd; /* the worker gets a duplicate */
-	} listeners[WORKER_MAX_LISTENERS];
+	struct front_listener listeners[FRONT_MAX_LISTENERS]; /* the worker gets duplicates */
 	size_t listener_count;
 };
 

@@ -1,13 +1,8 @@
 #include "proxy/server.h"
 
-#include <errno.h>
 #include <event2/event.h>
-#include <event2/http.h>
-#include <event2/listener.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <sys/queue.h>
-#include <unistd.h>
 
 #include "base/log.h"
 #include "base/mem.h"
@@ -17,13 +12,10 @@
 #include "proxy/accepted.h"
 #include "proxy/backends.h"
 #include "proxy/exchange.h"
+#include "proxy/front.h"
 #include "proxy/mailbox.h"
 
 enum {
-	METHODS = EVHTTP_REQ_GET | EVHTTP_REQ_POST | EVHTTP_REQ_HEAD | EVHTTP_REQ_PUT |
-		  EVHTTP_REQ_DELETE | EVHTTP_REQ_OPTIONS | EVHTTP_REQ_PATCH,
-	MAX_LISTENERS = 16,
-	ACCEPT_PAUSE_MS = 200, /* out of descriptors */
 	ACCEPT_LAST_MS = 1000, /* so long a draining server accepts what waits for that */
 	DRAIN_LOOK_MS = 50,    /* how often it looks for that, and for uploads that have ended */
 	LAST_TURNS = 4,        /* of the loop, when the server ends */
@@ -31,13 +23,8 @@ enum {
 
 struct server {
 	struct server_setup setup;
-	struct evhttp *http;
-	struct {
-		int id;
-		struct evhttp_bound_socket *bound;
-	} listeners[MAX_LISTENERS];
-	size_t listener_count;
-	struct timer *accept_again, *accept_last;
+	struct front *front;
+	struct timer *accept_last;
 	msec_t accepts_until; /* draining */
 	struct accepted_list *accepted;
 	struct resolver *resolver;
@@ -54,7 +41,7 @@ static void server_on_request(struct evhttp_request *request, void *arg)
 {
 	struct server *server = arg;
 
-	if (!server->closing) /* else evhttp_free() puts the request away */
+	if (!server->closing) /* else front_free() puts the request away */
 		exchange_new(server, request);
 }
 
@@ -68,7 +55,8 @@ static void server_on_reaper(void *arg)
 		exchange_remove(&server->ended, exchange);
 		exchange_free(exchange);
 	}
-	if (!server->draining || server->listener_count || !TAILQ_EMPTY(&server->running))
+	if (!server->draining || front_is_listening(server->front) ||
+		!TAILQ_EMPTY(&server->running))
 		return;
 	if (server->retiring ? accepted_count(server->accepted)
 			     : accepted_reading(server->accepted))
@@ -77,48 +65,10 @@ static void server_on_reaper(void *arg)
 		server->setup.on_empty(server->setup.arg);
 }
 
-static void server_on_accept_again(void *arg)
-{
-	struct server *server = arg;
-
-	for (size_t i = 0; i < server->listener_count; i++)
-		evconnlistener_enable(evhttp_bound_socket_get_listener(server->listeners[i].bound));
-}
-
-/* The error callback of a listener gets evhttp's argument, not ours; a thread has one server. */
-static _Thread_local struct server *this_server;
-
-/* Out of descriptors evhttp would spin: accepting pauses until one may be free. */
-static void server_on_accept_error(struct evconnlistener *listener, void *arg)
-{
-	struct server *server = this_server;
-
-	(void)arg;
-	if (errno != EMFILE && errno != ENFILE)
-		return;
-	evconnlistener_disable(listener);
-	timer_start(server->accept_again, ACCEPT_PAUSE_MS);
-}
-
 static void stop_accepting(struct server *server)
 {
-	timer_stop(server->accept_again);
-	server_keep_listeners(server, NULL, 0);
+	front_listen(server->front, NULL, 0);
 	timer_start(server->reaper, 0);
-}
-
-/* Is somebody connected whom nobody has accepted yet? */
-static bool has_waiting(const struct server *server)
-{
-	struct pollfd listeners[MAX_LISTENERS];
-
-	for (size_t i = 0; i < server->listener_count; i++) {
-		struct evhttp_bound_socket *bound = server->listeners[i].bound;
-
-		listeners[i].fd = evhttp_bound_socket_get_fd(bound);
-		listeners[i].events = POLLIN;
-	}
-	return poll(listeners, server->listener_count, 0) > 0;
 }
 
 /* When the last duplicate of a listener is closed, those who wait in the kernel are reset. */
@@ -126,23 +76,10 @@ static void server_on_accept_last(void *arg)
 {
 	struct server *server = arg;
 
-	if (has_waiting(server) && clock_mono() < server->accepts_until)
+	if (front_has_waiting(server->front) && clock_mono() < server->accepts_until)
 		timer_start(server->accept_last, DRAIN_LOOK_MS);
 	else
 		stop_accepting(server);
-}
-
-static struct evhttp *new_http(struct server *server)
-{
-	struct evhttp *http = evhttp_new(server->setup.base);
-
-	if (!http)
-		abort();
-	evhttp_set_bevcb(http, accepted_new_bufferevent, server->accepted);
-	evhttp_set_gencb(http, server_on_request, server);
-	evhttp_set_allowed_methods(http, METHODS);
-	evhttp_set_default_content_type(http, NULL);
-	return http;
 }
 
 static const struct config *config_of(const struct server *server)
@@ -198,9 +135,8 @@ struct server *server_new(const struct server_setup *setup)
 	server->accepted = accepted_list_new(&accepted);
 	server->mailbox = mailbox_new(base);
 	server->reaper = timer_new(base, server_on_reaper, server);
-	server->accept_again = timer_new(base, server_on_accept_again, server);
 	server->accept_last = timer_new(base, server_on_accept_last, server);
-	server->http = new_http(server);
+	server->front = front_new(base, server->accepted, server_on_request, server);
 	return server;
 }
 
@@ -221,65 +157,20 @@ void server_free(struct server *server)
 		exchange_abort(exchange);
 	server->draining = false; /* nobody needs to hear of it any more */
 	turn_loop(server);
-	evhttp_free(server->http);
+	front_free(server->front);
 	accepted_list_free(server->accepted);
 	backends_free_all(&server->all_backends);
 	resolver_free(server->resolver);
 	mailbox_free(server->mailbox);
 	turn_loop(server);
 	timer_free(server->reaper);
-	timer_free(server->accept_again);
 	timer_free(server->accept_last);
 	free(server);
 }
 
-void server_listen(struct server *server, int id, int fd)
+void server_listen(struct server *server, const struct front_listener *listeners, size_t count)
 {
-	struct evhttp_bound_socket *bound;
-
-	if (server->listener_count == MAX_LISTENERS) {
-		close(fd);
-		return;
-	}
-	this_server = server;
-	bound = evhttp_accept_socket_with_handle(server->http, fd);
-	if (!bound)
-		abort();
-	evconnlistener_set_error_cb(
-		evhttp_bound_socket_get_listener(bound), server_on_accept_error);
-	server->listeners[server->listener_count].id = id;
-	server->listeners[server->listener_count++].bound = bound;
-}
-
-bool server_listens(const struct server *server, int id)
-{
-	for (size_t i = 0; i < server->listener_count; i++) {
-		if (server->listeners[i].id == id)
-			return true;
-	}
-	return false;
-}
-
-static bool is_among(int id, const int *ids, size_t count)
-{
-	for (size_t i = 0; i < count; i++) {
-		if (ids[i] == id)
-			return true;
-	}
-	return false;
-}
-
-void server_keep_listeners(struct server *server, const int *ids, size_t count)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < server->listener_count; i++) {
-		if (is_among(server->listeners[i].id, ids, count))
-			server->listeners[kept++] = server->listeners[i];
-		else
-			evhttp_del_accept_socket(server->http, server->listeners[i].bound);
-	}
-	server->listener_count = kept;
+	front_listen(server->front, listeners, count);
 }
 
 void server_reload(struct server *server, struct generation *generation)

@@ -17,6 +17,7 @@ struct exchange;
 struct generation;
 struct mailbox;
 struct metrics;
+struct front_listener;
 struct server;
 
 struct server_setup {
@@ -35,11 +36,8 @@ struct server *server_new(const struct server_setup *setup);
  * bufferevents, resolver and transports are put away by it. */
 void server_free(struct server *server);
 
-/* Accepts from this descriptor, which becomes the server's; `id` names it. */
-void server_listen(struct server *server, int id, int fd);
-bool server_listens(const struct server *server, int id);
-/* Accepts no longer from those that are not among these; connections stay. */
-void server_keep_listeners(struct server *server, const int *ids, size_t count);
+/* Accepts from these and from no others, as front_listen() has it. */
+void server_listen(struct server *server, const struct front_listener *listeners, size_t count);
 /* A new configuration for the requests that come from now on; those under way keep theirs. */
 void server_reload(struct server *server, struct generation *generation);
 /* Accepts no more; connections end with their next answer, or when they have been idle for long
