@@ -254,7 +254,7 @@ class Events(Page):
     """andiron-events(5)"""
 
     def test_fields(self):
-        source = read("src/proxy/event_log.c")
+        source = read("src/proxy/event.c")
         names = find(r'(?:json_\w+|add_text|add_raw_fields)\(out, (?:event, )?"(\w+)"', source)
         self.assert_items("andiron-events.5", "FIELDS", names, 35)
 
