@@ -19,6 +19,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from client import Client
 from harness import BINARY, BOUND, ROOT, FlowTest, base_config, main, merge, render, run_andiron
 from tracing import let_go, stop_thread
+from upgrades import eventually, links_of
 from upstream import JSON, hold, reply, sse, wait
 
 UNITS = pathlib.Path(os.environ.get("ANDIRON_UNITS", os.path.join(ROOT, "build", "systemd")))
@@ -323,11 +324,15 @@ class Sockets(FlowTest):
 
     def test_who_comes_during_the_drain_waits_for_the_next(self):
         gate, one = threading.Event(), self.bind()
-        self.activate([one], [sse(ONE, gate, b"data: [DONE]\n\n")])
+        self.activate([one], [sse(ONE, gate, b"data: [DONE]\n\n")], workers="1")
         answer = self.start_stream().read_head()
         answer.read_until(ONE)
+
+        def held():
+            return links_of(self.andiron.process.pid).count(f"socket:[{os.fstat(one.fileno()).st_ino}]")
+        before = held()
         self.andiron.signal()
-        self.wait_event(event="state", state="drain")
+        eventually(lambda: held() == before - 2, "the end of accepting: of the daemon, and of its worker")
         late = Client(one.getsockname(), bound=BOUND)
         self.addCleanup(late.fin)
         gate.set()
