@@ -34,6 +34,7 @@ static enum waiting_end judge(struct waiting *waiting)
 	msec_t closed = left_of(waiting->outage_wait, outage, WAIT_OUTAGE, &wait);
 	msec_t left = waiting->deadline - clock_mono();
 
+	waiting->held_by = wait.cause;
 	if (left <= 0 || (wait.next_ms != MSEC_NEVER && wait.next_ms >= left))
 		return WAITING_DEADLINE;
 	if (closed == 0)
@@ -169,18 +170,17 @@ bool waiting_is_overflow(enum waiting_end end)
 	return end == WAITING_FULL || end == WAITING_LATE || end == WAITING_NO_PLACE;
 }
 
-static void explain_outage(struct waiting *waiting, struct failure *ret)
+/* `closed`: for how long it was. */
+static void explain_outage(struct waiting *waiting, const char *closed, struct failure *ret)
 {
 	char detail[sizeof(ret->detail)];
 	int status = ticket_last_failure(&waiting->ticket, ret);
 
 	if (status)
-		snprintf(detail, sizeof(detail), "%d, and closed for outage_wait, %g s", status,
-			(double)waiting->outage_wait / 1000);
+		snprintf(detail, sizeof(detail), "%d, and closed %s", status, closed);
 	else
-		snprintf(detail, sizeof(detail), "%.100s%sclosed for outage_wait, %g s",
-			ret->detail, *ret->detail ? ", and " : "",
-			(double)waiting->outage_wait / 1000);
+		snprintf(detail, sizeof(detail), "%.100s%sclosed %s", ret->detail,
+			*ret->detail ? ", and " : "", closed);
 	if (status)
 		failure_set(ret, PHASE_POOL, ERROR_UPSTREAM_STATUS, detail);
 	else
@@ -193,11 +193,22 @@ void waiting_explain(struct waiting *waiting, enum waiting_end end, struct failu
 		[WAITING_FULL] = "the queue is full",
 		[WAITING_LATE] = "its turn would come after its deadline",
 		[WAITING_NO_PLACE] = "all max_in_flight places were taken for pool_timeout",
-		[WAITING_DEADLINE] = "its deadline came before its turn",
 	};
+	static const char *const deadlines[] = {
+		[WAIT_PLACE] = "its deadline came before a place of max_in_flight was free",
+		[WAIT_PACE] = "its deadline came before the pace that 429s have set let it go",
+	};
+	char closed[64];
 
+	snprintf(closed, sizeof(closed), "for outage_wait, %g s",
+		(double)waiting->outage_wait / 1000);
 	if (end == WAITING_OUTAGE)
-		explain_outage(waiting, ret);
+		explain_outage(waiting, closed, ret);
+	else if (end == WAITING_DEADLINE && waiting->held_by == WAIT_OUTAGE)
+		explain_outage(waiting, "until after its deadline", ret);
+	else if (end == WAITING_DEADLINE)
+		failure_set(ret, PHASE_POOL, ERROR_CONNECTION_LIMIT_REACHED,
+			deadlines[waiting->held_by]);
 	else if (end == WAITING_TOO_LONG)
 		failure_set(ret, PHASE_POOL, ERROR_UPSTREAM_STATUS,
 			"429, and it asks for a longer pause than retry_after_cap");

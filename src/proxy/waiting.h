@@ -31,6 +31,7 @@ struct waiting {
 	struct mailbox *mailbox;
 	msec_t pool_timeout, outage_wait, deadline;
 	bool may_probe;
+	enum wait_cause held_by; /* when its deadline came */
 	void (*on_end)(void *arg, enum waiting_end end);
 	void *arg;
 };
