@@ -1,4 +1,5 @@
 # A thin face over meson and scripts/. `make run` and `make test` install what is missing.
+.DEFAULT_GOAL := build
 .PHONY: run test build install bench overload fuzz corpora differential slow ops image package lint format clean
 
 run: build
@@ -51,7 +52,7 @@ ops: build
 # The container image, of this machine's libraries; docs/containers.md has the other way.
 image: build
 	@scripts/install ops
-	@scripts/image
+	@scripts/image $(ARGS)
 
 # The Debian package, into build-package/.
 package:

@@ -35,19 +35,30 @@ const struct config *daemon_config(const struct daemon *daemon)
 
 const char *daemon_is_at(const struct daemon *daemon)
 {
-	if (daemon->phase == DAEMON_WAITING)
-		return "waiting for the one from which it takes over";
-	return daemon->phase == DAEMON_SERVING ? NULL : "ending";
+	if (daemon->phase > DAEMON_SERVING)
+		return "ending";
+	return daemon->is_the_one ? NULL : "taking over from another one";
 }
 
-void daemon_tell_state(struct daemon *daemon, const char *state, const char *detail)
+static void tell(struct daemon *daemon, const char *level, const char *state, const char *detail)
 {
 	struct event event = EVENT_INIT;
 
 	event.event = "state";
+	event.level = level;
 	event.state = state;
 	event.detail = detail;
 	event_log_write(daemon->log, &event);
+}
+
+void daemon_tell_state(struct daemon *daemon, const char *state, const char *detail)
+{
+	tell(daemon, "info", state, detail);
+}
+
+void daemon_tell_failure(struct daemon *daemon, const char *state, const char *why)
+{
+	tell(daemon, "error", state, why);
 }
 
 /* ---- What must work before anything runs. */
@@ -210,19 +221,25 @@ struct worker_news daemon_news(struct generation *generation, const struct liste
 
 /* ---- Signals. */
 
+/* Somebody closes the window: nobody means a reload, and nobody could end it any more. */
+static bool has_lost_terminal(const struct daemon *daemon)
+{
+	return daemon->on_terminal && !isatty(STDERR_FILENO);
+}
+
 static void daemon_on_signal(evutil_socket_t number, short what, void *arg)
 {
 	struct daemon *daemon = arg;
 
 	(void)what;
-	if (number == SIGHUP)
+	if (number == SIGHUP && !has_lost_terminal(daemon))
 		daemon_reload(daemon);
 	else if (number == SIGUSR1)
 		event_log_reopen(daemon->log);
 	else if (number == SIGUSR2)
 		daemon_upgrade(daemon);
 	else
-		daemon_drain(daemon);
+		daemon_end(daemon);
 }
 
 static void daemon_on_done(evutil_socket_t fd, short what, void *arg)
@@ -301,6 +318,8 @@ static void say_goodbye(const struct daemon *daemon)
 	if (daemon->staff.cut)
 		log_warning("drain_timeout ran out; requests that were cut short: %zu",
 			daemon->staff.cut);
+	else
+		log_info("every request has been answered");
 	if (event_log_dropped(daemon->log))
 		log_warning("%llu lines of the event log were dropped",
 			(unsigned long long)event_log_dropped(daemon->log));
@@ -330,8 +349,8 @@ static void say_hello(struct daemon *daemon)
 
 static void let_go_of_inheritance(struct daemon *daemon)
 {
-	listeners_discard(&daemon->inherited, &daemon->listeners);
-	listeners_discard(&daemon->inherited_admin, &daemon->admin_listener);
+	listeners_close(&daemon->inherited);
+	listeners_close(&daemon->inherited_admin);
 }
 
 void daemon_serve(struct daemon *daemon)
@@ -346,6 +365,7 @@ void daemon_serve(struct daemon *daemon)
 
 void daemon_be_the_one(struct daemon *daemon)
 {
+	daemon->is_the_one = true;
 	let_go_of_inheritance(daemon);
 	if (daemon->pulse || daemon->phase != DAEMON_SERVING)
 		return;
@@ -394,16 +414,21 @@ static void fini(struct daemon *daemon)
 /* The code to exit with, if it cannot run. */
 static int open_all(struct daemon *daemon)
 {
+	bool opened;
+
 	if (!open_log(daemon))
 		return EX_CANTCREAT;
 	if (!open_generation(daemon))
 		return EX_CONFIG;
-	return open_listeners(daemon) ? EX_OK : EX_UNAVAILABLE;
+	opened = open_listeners(daemon);
+	listeners_forget(&daemon->inherited, &daemon->listeners);
+	listeners_forget(&daemon->inherited_admin, &daemon->admin_listener);
+	return opened ? EX_OK : EX_UNAVAILABLE;
 }
 
 int daemon_run(const struct daemon_setup *setup)
 {
-	struct daemon daemon = {.setup = *setup};
+	struct daemon daemon = {.setup = *setup, .on_terminal = isatty(STDERR_FILENO)};
 
 	signal(SIGPIPE, SIG_IGN);
 	if (getpid() == 1) /* of a container, where orphans come to it: the kernel reaps them */

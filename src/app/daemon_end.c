@@ -84,12 +84,22 @@ static void end_at_once(struct daemon *daemon)
 	_exit(EX_OK);
 }
 
+/* Whoever ends an old and a new process by signals means one each, although the new one passes its
+ * own on. */
+void daemon_end(struct daemon *daemon)
+{
+	if (daemon->signalled)
+		end_at_once(daemon);
+	daemon->signalled = true;
+	daemon_drain(daemon);
+}
+
 void daemon_drain(struct daemon *daemon)
 {
 	msec_t timeout = daemon_config(daemon)->server.drain_timeout;
 
 	if (daemon->phase >= DAEMON_DRAINING)
-		end_at_once(daemon);
+		return;
 	daemon->phase = DAEMON_DRAINING;
 	daemon->reloading = false;
 	log_info("draining: running requests may go on for %lld s; a second signal ends at once",

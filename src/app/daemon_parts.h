@@ -48,7 +48,11 @@ struct daemon {
 	struct pulse *pulse;             /* NULL: nobody wants to feel it */
 	struct predecessor *predecessor; /* NULL: there was none */
 	struct successor *successor;
-	bool reloading; /* not every worker knows yet */
+	bool on_terminal; /* started there */
+	bool is_the_one;  /* nobody else serves here */
+	bool signalled;   /* it has been told to end */
+	bool called_off;  /* the predecessor goes on: what it has handed over stays its own */
+	bool reloading;   /* not every worker knows yet */
 };
 
 /* ---- daemon */
@@ -58,6 +62,8 @@ const struct config *daemon_config(const struct daemon *daemon);
 const char *daemon_is_at(const struct daemon *daemon);
 /* An event of state; `detail` may be NULL. */
 void daemon_tell_state(struct daemon *daemon, const char *state, const char *detail);
+/* The same at the level of an error. */
+void daemon_tell_failure(struct daemon *daemon, const char *state, const char *why);
 size_t daemon_count_workers(const struct config *config);
 /* Those of the newest configuration. */
 void daemon_set_limits(struct daemon *daemon);
@@ -92,7 +98,8 @@ void daemon_upgrade(struct daemon *daemon);
 void daemon_on_phase_timer(void *arg);
 /* The successor serves. */
 void daemon_retire(struct daemon *daemon);
-/* At once, when it is asked for again. */
+/* As a signal has it: drains, or, if it is the second one, ends at once. */
+void daemon_end(struct daemon *daemon);
 void daemon_drain(struct daemon *daemon);
 /* As it is, without a drain. */
 void daemon_stop(struct daemon *daemon);

@@ -73,6 +73,7 @@ void daemon_go_on_reloading(struct daemon *daemon)
 	if (!daemon->reloading || staff_has_news(&daemon->staff))
 		return;
 	daemon->reloading = false;
+	pulse_note(daemon->pulse, NULL);
 	daemon_tell_ready(daemon);
 	hello_render_listeners(&daemon->listeners, &text);
 	log_info("reloaded: listening on%s", str_text(&text));
@@ -96,7 +97,8 @@ void daemon_reload(struct daemon *daemon)
 		why = NULL;
 	if (why) {
 		log_error("not reloaded: %s", why);
-		daemon_tell_state(daemon, "reload_failed", why);
+		pulse_note(daemon->pulse, "the last reload failed");
+		daemon_tell_failure(daemon, "reload_failed", why);
 		daemon_tell_ready(daemon); /* as it was */
 		return;
 	}

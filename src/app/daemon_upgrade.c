@@ -8,6 +8,9 @@
 #include "app/pulse.h"
 #include "app/successor.h"
 #include "base/log.h"
+#include "base/str.h"
+
+enum { MAX_DEPTH = 8 }; /* of processes that have requests still */
 
 /* ---- From the predecessor. */
 
@@ -17,6 +20,15 @@ static void daemon_on_go(void *arg)
 
 	if (daemon->phase == DAEMON_WAITING)
 		daemon_serve(daemon);
+}
+
+static void daemon_on_called_off(void *arg)
+{
+	struct daemon *daemon = arg;
+
+	daemon->called_off = true;
+	if (daemon->phase == DAEMON_SERVING)
+		daemon_drain(daemon);
 }
 
 static void daemon_on_yours(void *arg)
@@ -39,7 +51,7 @@ static void daemon_on_predecessor_end(void *arg)
 			  "or has given it up");
 		daemon->code = EX_TEMPFAIL;
 		daemon_stop(daemon);
-	} else {
+	} else if (!daemon->called_off) {
 		daemon_on_yours(daemon);
 	}
 	daemon_end_if_done(daemon);
@@ -49,6 +61,7 @@ bool daemon_inherit(struct daemon *daemon)
 {
 	static const struct predecessor_handler handler = {
 		.on_go = daemon_on_go,
+		.on_called_off = daemon_on_called_off,
 		.on_yours = daemon_on_yours,
 		.on_end = daemon_on_predecessor_end,
 	};
@@ -70,10 +83,13 @@ void daemon_ask_to_go(struct daemon *daemon)
 
 static void daemon_on_failed(void *arg, const char *why)
 {
+	_cleanup_str_ struct str note = STR_NULL;
 	struct daemon *daemon = arg;
 
 	log_error("not upgraded, and everything goes on as it was: %s", why);
-	daemon_tell_state(daemon, "upgrade_failed", why);
+	str_addf(&note, "not upgraded: %s", why);
+	pulse_note(daemon->pulse, str_text(&note));
+	daemon_tell_failure(daemon, "upgrade_failed", why);
 }
 
 static void daemon_on_serving(void *arg, long long pid)
@@ -93,8 +109,7 @@ static void daemon_on_drain(void *arg)
 {
 	struct daemon *daemon = arg;
 
-	if (daemon->phase == DAEMON_RETIRING)
-		daemon_drain(daemon);
+	daemon_drain(daemon);
 }
 
 void daemon_prepare_upgrade(struct daemon *daemon)
@@ -118,13 +133,17 @@ void daemon_upgrade(struct daemon *daemon)
 		log_warning("not upgraded: this process is %s", daemon_is_at(daemon));
 	} else if (successor_is_starting(daemon->successor)) {
 		log_warning("not upgraded again: a new process is starting already");
+	} else if (predecessor_depth(daemon->predecessor) >= MAX_DEPTH) {
+		daemon_on_failed(daemon, "too many earlier processes have requests still; try "
+					 "again when they have ended");
 	} else if (getpid() == 1) {
 		daemon_on_failed(daemon,
 			"a container ends with its first process; start a new container instead");
 	} else {
 		log_info("upgrading: %s is started, and takes over when it is ready",
 			daemon->setup.argv[0]);
+		pulse_note(daemon->pulse, NULL);
 		successor_start(daemon->successor, &daemon->listeners, &daemon->admin_listener,
-			&daemon->activation);
+			&daemon->activation, predecessor_depth(daemon->predecessor) + 1);
 	}
 }

@@ -134,8 +134,8 @@ static bool read_line(char *line, int fd, struct handover_message *ret)
 		if (str_is(line, (size_t)(space - line), words[word]))
 			ret->word = (enum handover_word)word;
 	}
-	if (ret->word == HANDOVER_READY)
-		ret->pid = strtoll(space + 1, NULL, 10);
+	if (ret->word == HANDOVER_READY || ret->word == HANDOVER_END)
+		ret->number = strtoll(space + 1, NULL, 10);
 	if (ret->word <= HANDOVER_PASSED)
 		return ret->word != HANDOVER_NOTHING && read_listener(space + 1, fd, ret);
 	return true;

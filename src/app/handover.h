@@ -6,7 +6,7 @@
  *
  *     the old one                  the new one
  *     listener, admin, passed ..                    a socket each
- *     end
+ *     end DEPTH                                     how many processes before it may live
  *                                  ready PID        all is made, nothing is accepted
  *     go                                            both accept
  *                                  serving          only the new one does, from here on
@@ -14,8 +14,8 @@
  *                                  drain            it has been told to end: the old one, too
  *     (the end of the socket)                       the old one has ended
  *
- * Until `serving` the old one goes on as it was when the other end is gone; the new one ends when
- * it is gone before `go`. So there is no moment at which the end of one of them leaves nobody. */
+ * Until `serving` the old one goes on as it was when the new one ends; if it gives the new one up
+ * after `go`, it tells it to `drain`. The new one ends when the old one does so before `go`. */
 
 #include <sys/types.h>
 
@@ -26,8 +26,8 @@ enum handover_word {
 	HANDOVER_LISTENER, /* DEVICE INODE TEXT and a socket: of `listen`, as it is written there */
 	HANDOVER_ADMIN,    /* the same, of `admin` */
 	HANDOVER_PASSED,   /* the same, of systemd */
-	HANDOVER_END,
-	HANDOVER_READY, /* PID */
+	HANDOVER_END,      /* DEPTH */
+	HANDOVER_READY,    /* PID */
 	HANDOVER_GO,
 	HANDOVER_SERVING,
 	HANDOVER_YOURS,
@@ -47,7 +47,7 @@ struct handover_message {
 	enum handover_word word;
 	char text[HANDOVER_MAX_TEXT];
 	struct listener listener; /* the receiver's; its file still belongs to the sender */
-	long long pid;
+	long long number;         /* a depth, a PID */
 };
 
 /* None waits. False: the other one has ended, or the socket is full. */

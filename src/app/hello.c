@@ -1,6 +1,7 @@
 #include "app/hello.h"
 
 #include <netinet/in.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -16,6 +17,9 @@ static const char *key_text(const struct upstream_config *upstream)
 	case KEY_OF_CLIENT:
 		break;
 	}
+	if (getenv("CREDENTIALS_DIRECTORY"))
+		return "the client's own (to use one from here: /etc/andiron/fireworks_api_key, "
+		       "mode 0600, then systemctl restart andiron)";
 	return "the client's own (set FIREWORKS_API_KEY or api_key_file to use one from here)";
 }
 
@@ -112,7 +116,8 @@ void hello_say(const struct config *config, const struct listeners *listeners,
 	log_info("listening on%s", str_text(&text));
 	say_admin(admin);
 	log_info("forwarding to %s", first->options.url);
-	log_info("key: %s", key_text(first));
+	if (!is_demo)
+		log_info("key: %s", key_text(first));
 	say_base_url(find_port(listeners), listeners->list[0].listener.address.local.sun_path);
 	say_api_key(config, is_demo);
 }

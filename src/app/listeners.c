@@ -195,6 +195,19 @@ void listeners_discard(struct listeners *opened, const struct listeners *before)
 	*opened = (struct listeners){.count = 0}; /* the rest is before's */
 }
 
+void listeners_forget(struct listeners *listeners, const struct listeners *taken)
+{
+	size_t left = 0;
+
+	for (size_t i = 0; i < listeners->count; i++) {
+		if (has(taken, listeners->list[i].id))
+			free(listeners->list[i].text);
+		else
+			listeners->list[left++] = listeners->list[i];
+	}
+	listeners->count = left;
+}
+
 void listeners_close(struct listeners *listeners)
 {
 	listeners_replace(listeners, &(struct listeners){.next_id = listeners->next_id});

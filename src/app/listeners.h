@@ -34,6 +34,8 @@ bool listeners_open_admin(const struct config *config, struct activation *activa
 void listeners_replace(struct listeners *now, struct listeners *next);
 /* Of a reload that failed: what was opened for it. */
 void listeners_discard(struct listeners *opened, const struct listeners *before);
+/* Those that are in `taken` are that one's only. */
+void listeners_forget(struct listeners *listeners, const struct listeners *taken);
 void listeners_close(struct listeners *listeners);
 /* One that was opened elsewhere; there must be room. */
 void listeners_add(struct listeners *listeners, const char *text, const struct listener *listener);

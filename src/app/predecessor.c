@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "app/handover.h"
@@ -16,16 +17,28 @@ struct predecessor {
 	void *arg;
 	struct event *event;
 	bool alive;
+	long long depth;
 };
 
 /* ---- The first step. */
+
+/* Or what somebody else has opened? */
+static bool is_ours(void)
+{
+	int type = 0, family = 0;
+	socklen_t len = sizeof(type);
+
+	return getsockopt(HANDOVER_FD, SOL_SOCKET, SO_TYPE, &type, &len) == 0 &&
+	       getsockopt(HANDOVER_FD, SOL_SOCKET, SO_DOMAIN, &family, &len) == 0 &&
+	       type == SOCK_SEQPACKET && family == AF_UNIX;
+}
 
 bool predecessor_enter(void)
 {
 	static const char variable[] = HANDOVER_VARIABLE;
 	_cleanup_free_ char *name = xstrndup(variable, strcspn(variable, "="));
 	const char *value = getenv(name);
-	bool is_there = value && strcmp(value, variable + strlen(name) + 1) == 0;
+	bool is_there = value && strcmp(value, variable + strlen(name) + 1) == 0 && is_ours();
 	pid_t child;
 
 	unsetenv(name);
@@ -62,14 +75,15 @@ static bool take(const struct handover_message *message, struct listeners *list,
 }
 
 /* All of it was sent before this process began. */
-static bool take_all(
-	struct listeners *listeners, struct listeners *admin, struct activation *activation)
+static bool take_all(struct listeners *listeners, struct listeners *admin,
+	struct activation *activation, long long *ret_depth)
 {
 	for (;;) {
 		struct handover_message message;
 		struct listeners *list = NULL;
 
 		handover_receive(HANDOVER_FD, &message);
+		*ret_depth = message.number;
 		if (message.word == HANDOVER_END)
 			return true;
 		if (message.word == HANDOVER_LISTENER)
@@ -102,6 +116,8 @@ static void predecessor_on_message(evutil_socket_t fd, short what, void *arg)
 	if (message.word == HANDOVER_GO) {
 		predecessor->handler->on_go(predecessor->arg);
 		handover_send(fd, HANDOVER_SERVING, "");
+	} else if (message.word == HANDOVER_DRAIN) {
+		predecessor->handler->on_called_off(predecessor->arg);
 	} else if (message.word == HANDOVER_YOURS) {
 		predecessor->handler->on_yours(predecessor->arg);
 	} else if (message.word != HANDOVER_NOTHING) {
@@ -114,8 +130,9 @@ struct predecessor *predecessor_new(struct event_base *base,
 	struct listeners *admin, struct activation *activation)
 {
 	struct predecessor *predecessor;
+	long long depth;
 
-	if (!take_all(listeners, admin, activation)) {
+	if (!take_all(listeners, admin, activation, &depth)) {
 		log_error("cannot take over: the process that has started this one hands over "
 			  "nothing");
 		return NULL;
@@ -124,6 +141,7 @@ struct predecessor *predecessor_new(struct event_base *base,
 	predecessor->handler = handler;
 	predecessor->arg = arg;
 	predecessor->alive = true;
+	predecessor->depth = depth;
 	predecessor->event = event_new(
 		base, HANDOVER_FD, EV_READ | EV_PERSIST, predecessor_on_message, predecessor);
 	if (!predecessor->event || event_add(predecessor->event, NULL) != 0)
@@ -153,6 +171,11 @@ void predecessor_drain(struct predecessor *predecessor)
 {
 	if (predecessor_is_alive(predecessor))
 		handover_send(HANDOVER_FD, HANDOVER_DRAIN, "");
+}
+
+long long predecessor_depth(const struct predecessor *predecessor)
+{
+	return predecessor_is_alive(predecessor) ? predecessor->depth : 0;
 }
 
 bool predecessor_is_alive(const struct predecessor *predecessor)

@@ -14,6 +14,8 @@ struct predecessor;
 struct predecessor_handler {
 	/* From now on this process serves, too. */
 	void (*on_go)(void *arg);
+	/* It goes on after all: what is served here already goes on to its end. */
+	void (*on_called_off)(void *arg);
 	/* From now on only this one does, and the files of Unix sockets are its own. */
 	void (*on_yours)(void *arg);
 	/* It has ended: before on_go() all is called off; later all is this process's. */
@@ -36,3 +38,5 @@ void predecessor_tell_ready(const struct predecessor *predecessor);
 void predecessor_drain(struct predecessor *predecessor);
 /* Has it requests still? NULL: no. */
 bool predecessor_is_alive(const struct predecessor *predecessor);
+/* How many have requests still: it, its own one, and so on. */
+long long predecessor_depth(const struct predecessor *predecessor);

@@ -23,6 +23,7 @@ struct pulse {
 	struct timer *status_timer, *watchdog_timer;
 	msec_t period_ms; /* of keep-alives; 0: nobody wants any */
 	struct str told;  /* the last status */
+	struct str note;
 	bool stopping, late;
 };
 
@@ -44,6 +45,8 @@ static void render_status(const struct pulse *pulse, struct str *out)
 		upstream_add_counts(pulse->subject.upstreams[i], &in_flight, &waiting);
 	str_addf(out, "STATUS=%s%zu in flight, %zu waiting", pulse->stopping ? "draining: " : "",
 		in_flight, waiting);
+	if (pulse->note.len)
+		str_addf(out, "; %s", str_text(&pulse->note));
 }
 
 static void pulse_on_status(void *arg)
@@ -163,6 +166,15 @@ void pulse_reloading(struct pulse *pulse)
 		systemd_notify_reloading();
 }
 
+void pulse_note(struct pulse *pulse, const char *note)
+{
+	if (!pulse)
+		return;
+	str_clear(&pulse->note);
+	str_add(&pulse->note, note ? note : "");
+	pulse_on_status(pulse);
+}
+
 void pulse_stopping(struct pulse *pulse, msec_t drain_ms)
 {
 	_cleanup_str_ struct str text = STR_NULL;
@@ -182,6 +194,7 @@ void pulse_free(struct pulse *pulse)
 	timer_free(pulse->status_timer);
 	timer_free(pulse->watchdog_timer);
 	str_fini(&pulse->told);
+	str_fini(&pulse->note);
 	free(pulse);
 }
 

@@ -30,6 +30,8 @@ void pulse_ready(struct pulse *pulse, const struct pulse_subject *subject);
 void pulse_watch(struct pulse *pulse, const struct pulse_subject *subject);
 /* A reload begins; pulse_ready() ends it, also one that changed nothing. */
 void pulse_reloading(struct pulse *pulse);
+/* What people should know, beside the status, until the next note; NULL: nothing. */
+void pulse_note(struct pulse *pulse, const char *note);
 /* The drain begins; so long it may take, whatever the unit's TimeoutStopSec= is. */
 void pulse_stopping(struct pulse *pulse, msec_t drain_ms);
 /* Another process is the service's main one from here on. Ends the pulse. */

@@ -4,6 +4,7 @@
 #include <event2/event.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -70,31 +71,43 @@ static void add_variable(char **environment, char *entry)
 
 /* ---- Its start. */
 
-static void render_key(const char *key, struct str *out)
+/* Those that would end a process that does not catch them yet. */
+static void hold_signals(posix_spawnattr_t *attributes)
 {
-	str_addf(out, "FIREWORKS_API_KEY=%s", key);
+	sigset_t held;
+
+	sigemptyset(&held);
+	sigaddset(&held, SIGHUP);
+	sigaddset(&held, SIGUSR1);
+	sigaddset(&held, SIGUSR2);
+	posix_spawnattr_init(attributes);
+	posix_spawnattr_setsigmask(attributes, &held);
+	posix_spawnattr_setflags(attributes, POSIX_SPAWN_SETSIGMASK);
 }
 
-/* 0, or an errno. Signals that this thread has blocked stay blocked in the new process, until it is
- * ready for them. */
+/* 0, or an errno. */
 static int spawn(struct successor *successor, int inherited)
 {
 	char number[] = HANDOVER_VARIABLE;
 	_cleanup_str_ struct str key = STR_NULL;
 	_cleanup_free_ char **environment = copy_environment();
 	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attributes;
 	int error;
 
 	add_variable(environment, number);
 	if (successor->program.environment_key) {
-		render_key(successor->program.environment_key, &key);
+		str_add(&key, "FIREWORKS_API_KEY=");
+		str_add(&key, successor->program.environment_key);
 		add_variable(environment, key.data);
 	}
+	hold_signals(&attributes);
 	posix_spawn_file_actions_init(&actions);
 	posix_spawn_file_actions_adddup2(&actions, inherited, HANDOVER_FD); /* not CLOEXEC */
-	error = posix_spawnp(&successor->child, successor->program.argv[0], &actions, NULL,
+	error = posix_spawnp(&successor->child, successor->program.argv[0], &actions, &attributes,
 		successor->program.argv, environment);
 	posix_spawn_file_actions_destroy(&actions);
+	posix_spawnattr_destroy(&attributes);
 	return error;
 }
 
@@ -120,10 +133,14 @@ static bool hand_over_passed(int fd, const struct activation *activation)
 
 /* ---- Its life. */
 
-/* It is not ours to wait for, but the process that made it is: it has ended, or is about to. */
+/* Who takes over is not ours to wait for, but the process that made it is: it has ended, or is
+ * about to, or hangs, or is a wrapper that stays. */
 static void reap(struct successor *successor)
 {
-	while (successor->child > 0 && waitpid(successor->child, NULL, 0) < 0 && errno == EINTR)
+	if (successor->child <= 0)
+		return;
+	kill(successor->child, SIGKILL);
+	while (waitpid(successor->child, NULL, 0) < 0 && errno == EINTR)
 		;
 	successor->child = 0;
 }
@@ -146,12 +163,11 @@ static void hang_up(struct successor *successor)
 
 static void fail(struct successor *successor, const char *why)
 {
+	if (successor->state == SUCCESSOR_READY) /* it may serve by now */
+		handover_send(successor->fd, HANDOVER_DRAIN, "");
 	successor->state = SUCCESSOR_NONE;
 	hang_up(successor);
-	if (successor->child > 0) { /* it may hang before it has a child of its own */
-		kill(successor->child, SIGKILL);
-		reap(successor);
-	}
+	reap(successor);
 	successor->handler->on_failed(successor->arg, why);
 }
 
@@ -182,7 +198,7 @@ static void successor_on_message(evutil_socket_t fd, short what, void *arg)
 	if (message.word == HANDOVER_NOTHING)
 		return;
 	if (successor->state == SUCCESSOR_STARTING && message.word == HANDOVER_READY)
-		on_ready(successor, message.pid);
+		on_ready(successor, message.number);
 	else if (successor->state == SUCCESSOR_READY && message.word == HANDOVER_SERVING)
 		on_serving(successor);
 	else if (successor->state == SUCCESSOR_SERVES && message.word == HANDOVER_DRAIN)
@@ -236,8 +252,9 @@ void successor_free(struct successor *successor)
 }
 
 void successor_start(struct successor *successor, const struct listeners *listeners,
-	const struct listeners *admin, const struct activation *activation)
+	const struct listeners *admin, const struct activation *activation, long long depth)
 {
+	char number[32];
 	_cleanup_str_ struct str why = STR_NULL;
 	int ends[2], error;
 
@@ -247,10 +264,11 @@ void successor_start(struct successor *successor, const struct listeners *listen
 		return;
 	}
 	listen_to(successor, ends[0]);
+	snprintf(number, sizeof(number), "%lld", depth);
 	if (!hand_over(ends[0], HANDOVER_LISTENER, listeners) ||
 		!hand_over(ends[0], HANDOVER_ADMIN, admin) ||
 		!hand_over_passed(ends[0], activation) ||
-		!handover_send(ends[0], HANDOVER_END, "")) {
+		!handover_send(ends[0], HANDOVER_END, number)) {
 		str_addf(&why, "the listening sockets cannot be handed over: %s", strerror(errno));
 	} else if ((error = spawn(successor, ends[1])) != 0) {
 		successor->child = 0;

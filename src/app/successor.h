@@ -31,9 +31,10 @@ struct successor *successor_new(struct event_base *base, const struct successor_
 	const struct successor_handler *handler, void *arg);
 /* At the very end: one that is being made ends with this process. */
 void successor_free(struct successor *successor);
-/* What is handed over stays the caller's. on_failed() may be called in here. */
+/* What is handed over stays the caller's; `depth`: this process and those before it. on_failed()
+ * may be called in here. */
 void successor_start(struct successor *successor, const struct listeners *listeners,
-	const struct listeners *admin, const struct activation *activation);
+	const struct listeners *admin, const struct activation *activation, long long depth);
 /* One that is not ready yet is not waited for any more. */
 void successor_give_up(struct successor *successor, const char *why);
 bool successor_is_starting(const struct successor *successor);

@@ -40,26 +40,19 @@ static void worker_on_empty(void *arg)
  * the numbers of its descriptors be others'. */
 static void own_news(struct worker_news *news)
 {
-	size_t count = 0;
-
 	generation_ref(news->generation);
-	for (size_t i = 0; i < news->listener_count; i++) {
-		int fd = fcntl(news->listeners[i].fd, F_DUPFD_CLOEXEC, 0);
-
-		if (fd < 0)
-			continue;
-		news->listeners[count].id = news->listeners[i].id;
-		news->listeners[count++].fd = fd;
-	}
-	news->listener_count = count;
+	for (size_t i = 0; i < news->listener_count; i++)
+		news->listeners[i].fd = fcntl(news->listeners[i].fd, F_DUPFD_CLOEXEC, 0);
 }
 
 static void drop_news(struct worker_news *news)
 {
 	if (!news->generation)
 		return;
-	for (size_t i = 0; i < news->listener_count; i++)
-		close(news->listeners[i].fd);
+	for (size_t i = 0; i < news->listener_count; i++) {
+		if (news->listeners[i].fd >= 0)
+			close(news->listeners[i].fd);
+	}
 	generation_unref(news->generation);
 }
 

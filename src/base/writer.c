@@ -10,6 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/thread.h"
 
@@ -84,8 +85,11 @@ static void reopen_file(struct writer *writer)
 {
 	int fd = open_log(writer->path, 0);
 
-	if (fd < 0)
-		return; /* the old file is better than none */
+	if (fd < 0) {
+		log_error("cannot open %s again: %s; the lines go on into the file of before",
+			writer->path, strerror(errno));
+		return;
+	}
 	close(writer->fd);
 	writer->fd = fd;
 }

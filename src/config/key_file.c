@@ -55,13 +55,29 @@ char *key_parse(const char *text, size_t len)
 	return len > 0 ? secret_new(text, len) : NULL;
 }
 
+/* Copied out of an .env file or a script? */
+static bool is_assignment(const char *key)
+{
+	size_t len = strlen(key);
+	bool is_quoted = (*key == '"' || *key == '\'') && len > 1 && key[len - 1] == *key;
+
+	return is_quoted || strncmp(key, "FIREWORKS_API_KEY=", strlen("FIREWORKS_API_KEY=")) == 0;
+}
+
 static char *read_key(int fd, const char *path, struct str *ret_error)
 {
 	char buffer[MAX_KEY + 1];
 	ssize_t len = read(fd, buffer, sizeof(buffer));
 	char *key = len > 0 && len <= MAX_KEY ? key_parse(buffer, (size_t)len) : NULL;
 
-	if (!key)
+	if (key && is_assignment(key)) {
+		str_addf(ret_error,
+			"%s does not hold one line with the key alone: there are quotes, or a "
+			"variable's name before it",
+			path);
+		secret_free(key);
+		key = NULL;
+	} else if (!key)
 		str_addf(ret_error, "%s does not hold one line with one word, the key or token",
 			path);
 	mem_wipe(buffer, sizeof(buffer));
@@ -76,6 +92,11 @@ static char *open_and_read(const char *path, bool is_credential, struct str *ret
 
 	if (fd < 0) {
 		str_addf(ret_error, "cannot read %s: %s", path, strerror(errno));
+		if (errno == EACCES)
+			str_addf(ret_error,
+				" (this process is user %u; a service gets a key as a systemd "
+				"credential, see andiron(1))",
+				(unsigned)geteuid());
 		return NULL;
 	}
 	if (fstat(fd, &stat) != 0)

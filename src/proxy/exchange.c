@@ -196,6 +196,9 @@ void exchange_new(struct server *server, struct evhttp_request *from)
 		exchange_refuse(exchange, &refusal);
 	} else {
 		exchange->deadline = exchange->record.began + exchange->request.total_ms;
+		exchange->drains = exchange->deadline > server_drains_until(server);
+		if (exchange->drains)
+			exchange->deadline = server_drains_until(server);
 		patience_init(&exchange->patience, server_base(server), &exchange->request,
 			exchange_on_patience, exchange);
 		waiting_init(&exchange->waiting, server_base(server), server_mailbox(server),

@@ -120,6 +120,8 @@ void front_listen(struct front *front, const struct front_listener *listeners, s
 {
 	keep(front, listeners, count);
 	for (size_t i = 0; i < count; i++) {
+		if (listeners[i].fd < 0)
+			continue;
 		if (has(front, listeners[i].id) || front->count == FRONT_MAX_LISTENERS)
 			close(listeners[i].fd);
 		else

@@ -15,7 +15,7 @@ enum { FRONT_MAX_LISTENERS = 16 };
 
 struct front_listener {
 	int id; /* names it */
-	int fd;
+	int fd; /* -1: out of descriptors; what is listened to already goes on */
 };
 
 /* `accepted` keeps the connections and outlives the front. */

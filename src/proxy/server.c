@@ -25,7 +25,7 @@ struct server {
 	struct server_setup setup;
 	struct front *front;
 	struct timer *accept_last;
-	msec_t accepts_until; /* draining */
+	msec_t accepts_until, drains_until; /* draining */
 	struct accepted_list *accepted;
 	struct resolver *resolver;
 	struct backends *backends;         /* of the newest generation */
@@ -157,6 +157,7 @@ void server_free(struct server *server)
 		exchange_abort(exchange);
 	server->draining = false; /* nobody needs to hear of it any more */
 	turn_loop(server);
+	timer_stop(server->accept_last);
 	front_free(server->front);
 	accepted_list_free(server->accepted);
 	backends_free_all(&server->all_backends);
@@ -197,6 +198,7 @@ void server_drain(struct server *server)
 
 	server->draining = true;
 	server->retiring = false;
+	server->drains_until = until;
 	server->accepts_until = now + ACCEPT_LAST_MS;
 	server_on_accept_last(server);
 	accepted_drain(server->accepted);
@@ -256,6 +258,11 @@ struct metrics *server_metrics(const struct server *server)
 int server_worker(const struct server *server)
 {
 	return server->setup.worker;
+}
+
+msec_t server_drains_until(const struct server *server)
+{
+	return server->drains_until ? server->drains_until : MSEC_NEVER;
 }
 
 bool server_is_draining(const struct server *server)

@@ -60,6 +60,8 @@ struct event_log *server_log(const struct server *server);
 struct mailbox *server_mailbox(const struct server *server);
 struct metrics *server_metrics(const struct server *server);
 int server_worker(const struct server *server);
+/* MSEC_NEVER: it does not. */
+msec_t server_drains_until(const struct server *server);
 bool server_is_draining(const struct server *server);
 /* Uniform in [0, 1). */
 double server_random(struct server *server);

@@ -48,6 +48,37 @@ class Drain(FlowTest):
         self.assertEqual(fresh.read_end(), (b"", "cut"))
         self.finish()
 
+    def test_who_comes_during_a_drain_is_bound_by_it(self):
+        """A pause that would end after the drain is not begun: the answer is there while others still run."""
+        gate = threading.Event()
+
+        def script(request):
+            return sse(ONE, gate, TWO, DONE) if b"stream" in request.body else reply(503, b"{}", [JSON])
+        self.launch(script, {"server": {"drain_timeout": f"{int(BOUND)}s"},
+                             "profile.default": {"backoff_base": "50s", "backoff_cap": "60s"}})
+        stream = self.start_stream().read_head()
+        stream.read_until(ONE)
+        late = self.connect()
+        self.assert_status(self.request("GET", "/v1/models/", headers=[("X-Andiron-Max-Attempts", "1")]), 503)
+        self.andiron.signal()
+        self.wait_event(event="state", state="drain")
+        self.assert_status(late.request("POST", COMPLETIONS, [], CHAT), 503)
+        gate.set()
+        self.assert_end(stream)
+        self.finish()
+
+    def test_who_comes_after_the_cut_is_answered(self):
+        """drain_timeout may be shorter than the second in which connections may still bring a request."""
+        self.launch([sse(ONE, threading.Event())], {"server": {"drain_timeout": "300ms"}})
+        stream = self.start_stream().read_head()
+        stream.read_until(ONE)
+        late = self.connect()
+        self.andiron.signal()
+        stream.read_until(b"event: error")
+        self.assert_status(late.request("POST", COMPLETIONS, [], CHAT), 503)
+        self.assert_seen(1)
+        self.finish()
+
     def test_a_connection_that_was_just_opened_brings_its_request(self):
         self.launch([OK, OK])
         client = self.connect()

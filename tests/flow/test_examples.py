@@ -49,7 +49,7 @@ COMMANDS = {
     "apt": "changes the machine", "apt-get": "changes the machine", "dpkg": "changes the machine",
     "git": "wants a network",
     "sudo": "changes the machine", "install": "changes the machine",
-    "kill": "test_upgrade does it", "systemctl": "needs a systemd", "journalctl": "needs a systemd", "systemd-creds": "needs a systemd",
+    "kill": "test_upgrade does it", "mkdir": "changes a home", "touch": "changes a home", "loginctl": "needs a systemd", "systemctl": "needs a systemd", "journalctl": "needs a systemd", "systemd-creds": "needs a systemd",
     "systemd-analyze": "needs a systemd",
     "podman": "needs an image", "docker": "needs an image", "buildah": "needs an image",
     "kubectl": "needs a cluster", "promtool": "is run by the tests of the metrics",

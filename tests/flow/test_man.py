@@ -274,7 +274,7 @@ class Events(Page):
         self.assert_items("andiron-events.5", "CLASSES", find(r'"(\w+)"', names[0]), 4)
 
     def test_states(self):
-        names = find(r'(?:\bdaemon_tell_state\(daemon, |\bnote\(ret, )"(\w+)"', sources())
+        names = find(r'(?:\bdaemon_tell_(?:state|failure)\(daemon, |\bnote\(ret, )"(\w+)"', sources())
         self.assert_items("andiron-events.5", "STATES", names, 11)
 
     def test_the_reserved_errors_are_made_nowhere(self):

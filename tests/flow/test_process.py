@@ -1,13 +1,18 @@
 """The process among others: descriptors, signals, log rotation."""
 
+import fcntl
 import os
+import pty
+import re
 import resource
 import signal
+import subprocess
 import sys
+import termios
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
-from harness import FlowTest, main
+from harness import BINARY, BOUND, FlowTest, clean_environment, main
 from upstream import JSON, reply
 
 OK = reply(200, b"{}", [JSON])
@@ -44,6 +49,36 @@ class Process(FlowTest):
         self.wait_event(event="request")
         with open(self.events_path + ".1") as rotated:
             self.assertEqual(rotated.read().count('"event":"request"'), 1)
+
+    def test_a_log_that_cannot_be_opened_again_is_told(self):
+        self.launch([OK] * 2)
+        self.assert_status(self.post(), 200)
+        self.wait_event(event="request")
+        os.rename(self.events_path, self.events_path + ".1")
+        os.mkdir(self.events_path)
+        self.andiron.signal(signal.SIGUSR1)
+        self.assert_status(self.post(), 200)
+        self.andiron.wait_line(f"cannot open {re.escape(self.events_path)} again: Is a directory")
+        os.rmdir(self.events_path)
+        os.rename(self.events_path + ".1", self.events_path)
+        self.wait_event(event="request", count=2)
+
+    def test_it_ends_with_its_terminal(self):
+        """SIGHUP is a reload, but not that of a window that is closed: nobody could end it any more."""
+        terminal, other_end = pty.openpty()
+        process = subprocess.Popen([BINARY, "run", "--listen", "127.0.0.1:0", "--admin", "off"], stdin=other_end,
+                                   stdout=other_end, stderr=other_end, start_new_session=True, env=clean_environment(),
+                                   preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+        self.addCleanup(lambda: process.poll() is None and process.kill())
+        os.close(other_end)
+        said = b""
+        while b"change api_key" not in said:
+            said += os.read(terminal, 4096)
+        process.send_signal(signal.SIGHUP)      # by hand, while the window is there
+        while b"reloaded: " not in said:
+            said += os.read(terminal, 4096)
+        os.close(terminal)
+        self.assertEqual(process.wait(BOUND), 0)
 
     def test_a_client_that_takes_nothing_is_cut(self):
         big = reply(200, bytes(20 << 20), [("Content-Type", "application/octet-stream")])

@@ -1,6 +1,7 @@
 """SIGHUP: a whole new configuration, or none; no connection and no request is lost (CONTRACT 1, 2)."""
 
 import os
+import resource
 import signal
 import socket
 import sys
@@ -11,6 +12,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from client import Client
 from harness import BOUND, CHAT, COMPLETIONS, FlowTest, merge, main
 from streams import DONE, FINISH as TWO, ONE
+from upgrades import links_of, listening, open_text
 from upstream import JSON, reply, sse, wait
 
 OK = reply(200, b'{"ok":true}', [JSON])
@@ -29,6 +31,24 @@ class Reload(FlowTest):
 
     def same(self, config=None):
         return merge({"server": {"admin": "127.0.0.1:0"}}, config)
+
+    def test_a_reload_without_descriptors_takes_no_listener_away(self):
+        """They are gone when the configuration has been read, and come back: everybody still listens."""
+        self.start(config={"server": {"workers": "4"}}, upstream=self.scripted([OK], tls=None))
+        socket_of = f"socket:[{listening(self.andiron.address)}]"
+        before = links_of(self.andiron.pid).count(socket_of)
+        path = os.path.join(self.folder, "andiron.ini")
+        text = open_text(path)
+        os.unlink(path)
+        os.mkfifo(path)
+        self.andiron.signal(signal.SIGHUP)
+        with open(path, "w") as gate:
+            limits = resource.prlimit(self.andiron.pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(self.andiron.pid, resource.RLIMIT_NOFILE, (3, limits[1]))
+            gate.write(text)
+        self.wait_event(event="state", state="reload")
+        resource.prlimit(self.andiron.pid, resource.RLIMIT_NOFILE, limits)
+        self.assertEqual(links_of(self.andiron.pid).count(socket_of), before)
 
     # what a new configuration changes
 

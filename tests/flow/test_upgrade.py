@@ -479,6 +479,19 @@ class End(UpgradeTest):
         self.assertNotIn(b"[DONE]", answer.body)
         self.assert_ends()
 
+    def test_a_signal_to_each_is_no_second_signal(self):
+        """As of killall: the new one's word and the signal itself are one."""
+        self.launch_streams()
+        answer = self.begin_stream()
+        new = self.upgrade()
+        new.signal()
+        self.wait_state("drain", 2)
+        self.andiron.signal()
+        self.finish.set()
+        self.assert_whole(answer)
+        self.assert_outlives(new, self.andiron)
+        self.assert_ends()
+
     def test_one_that_hangs_is_not_waited_for_longer_than_drain_timeout(self):
         self.launch_streams({"server": {"drain_timeout": "100ms"}})
         self.begin_stream()
@@ -742,6 +755,16 @@ class UnderWay(UpgradeTest):
         self.wait_state("start", 2)
         self.assertEqual((len(self.states("upgrade")), len(self.states("start"))), (1, 2))
 
+    def test_signals_that_are_not_for_it_yet(self):
+        """As of `systemctl kill` without --kill-whom: they must not be its end."""
+        new = self.start()
+        for number in (signal.SIGUSR2, signal.SIGUSR1, signal.SIGHUP):
+            new.signal(number)
+        self.open_gate()
+        self.assertIs(self.taken_over(self.wait_state("upgrade")), new)
+        self.assert_ends()
+        self.is_answered()
+
     def test_a_reload_fails(self):
         self.start()
         self.andiron.signal(signal.SIGHUP)
@@ -764,6 +787,38 @@ class UnderWay(UpgradeTest):
         self.wait_state("upgrade_failed")
         self.is_answered()
         self.assertEqual(self.states("upgrade"), [])
+
+    def test_a_new_one_that_is_told_to_end_leaves_the_files(self):
+        """When it was ready, and the old one, which stands still, has not seen it: those are the old one's."""
+        path = os.path.join(self.folder, "socket")
+        new = self.start({"server": {"listen": f"127.0.0.1:0 unix:{path}"}})
+        new.expected = None
+        inode = os.lstat(path).st_ino
+        self.andiron.signal(signal.SIGSTOP)
+        self.open_gate()
+        eventually(lambda: self.count_workers(new) == 2, "its workers, the last that it makes")
+        new.signal()
+        eventually(lambda: self.states("drain"), "its drain")
+        self.andiron.signal(signal.SIGCONT)
+        new.wait_exit()
+        self.wait_state("upgrade_failed")
+        self.assertEqual(os.lstat(path).st_ino, inode)
+        self.is_answered(path)
+        self.is_answered()
+
+    def test_the_old_one_is_told_to_end_when_the_new_one_was_just_ready(self):
+        """Nobody serves then, whichever of them has come how far."""
+        new = self.start()
+        new.expected = None
+        self.andiron.signal(signal.SIGSTOP)
+        self.open_gate()
+        eventually(lambda: self.count_workers(new) == 2, "its workers, the last that it makes")
+        new.signal(signal.SIGSTOP)
+        self.andiron.signal()
+        self.andiron.signal(signal.SIGCONT)
+        self.assert_ends()
+        new.signal(signal.SIGCONT)
+        self.assertEqual(ended(new, bound=BOUND), [new])
 
     def drain(self, before_the_end):
         """The new process finds itself too late, and ends by itself."""

@@ -202,9 +202,22 @@ class Package(MachineTest):
             conf.write("[server]\nlisten = nowhere\n")
         with self.assert_all_served():
             said = self.upgrade()
-        self.assertIn("refuses the configuration", said)
+        self.assertIn("has not taken over, so the old one goes on", said)
         self.assertIn("/etc/andiron/andiron.conf:", said)
         self.assertEqual(self.pid(), old)
+
+    def test_what_the_new_one_lacks_leaves_the_old_one_running(self):
+        """What `andiron check` does not see: only a start opens the log."""
+        self.serve()
+        self.install()
+        old = self.pid()
+        conf = self.tree / "etc/andiron/andiron.conf"
+        put(conf, conf.read_text().replace("[log]\n", "[log]\nevents = /var/log/nowhere/events.jsonl\n"))
+        with self.assert_all_served():
+            said = self.upgrade()
+        self.assertIn("has not taken over, so the old one goes on running\n", said)
+        self.assertEqual(self.pid(), old)
+        self.assertIn("not upgraded: ", self.machine.show("StatusText"))
 
     def test_what_does_not_know_the_signal_is_restarted(self):
         """Here a shell around it, which SIGUSR2 would kill."""

@@ -39,7 +39,7 @@ static void words_arrive(void)
 	for (size_t i = 0; i < COUNT_OF(words); i++) {
 		handover_receive(wire.to, &message);
 		CHECK_INT(message.word, words[i]);
-		CHECK_INT(message.pid, words[i] == HANDOVER_READY ? 4711 : 0);
+		CHECK_INT(message.number, i == 0 || i == 3 ? 4711 : 0);
 	}
 	handover_receive(wire.to, &message);
 	CHECK_INT(message.word, HANDOVER_NOTHING);
