@@ -38,7 +38,8 @@ struct daemon {
 	struct generations generations;
 	struct activation activation; /* what systemd has passed */
 	struct listeners listeners, admin_listener;
-	struct listeners inherited, inherited_admin; /* until it serves */
+	struct listeners inherited,
+		inherited_admin; /* what it has not taken of them; until it is the one */
 	struct admin *admin;
 	struct budget memory, connections; /* shared by the workers */
 	struct staff staff;
