@@ -55,6 +55,17 @@ class Boot(ServiceTest):
         self.assertEqual(self.upstream.requests[0].header("Authorization"), "Bearer fw_credential")
         self.assertNotIn("fw_credential", self.machine.journal() + self.machine.run("systemctl show andiron"))
 
+    def test_a_reload_with_a_mistake_fails(self):
+        """Who asks for it is told, and not only the journal."""
+        self.configure()
+        self.machine.run("systemctl start andiron")
+        conf = self.machine.tree / "etc/andiron/andiron.conf"
+        conf.write_text(conf.read_text() + "nonsense = 1\n")
+        self.assertEqual(self.machine.run("systemctl reload andiron && echo reloaded", check=False), "")
+        self.assertIn("nonsense", self.machine.journal())
+        self.assertEqual(self.machine.show("ActiveState"), "active")
+        self.assert_answer()
+
     def test_a_reload_is_told(self):
         self.configure()
         self.machine.run("systemctl start andiron && systemctl reload andiron")
