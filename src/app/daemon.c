@@ -35,9 +35,9 @@ const struct config *daemon_config(const struct daemon *daemon)
 
 const char *daemon_is_at(const struct daemon *daemon)
 {
-	if (daemon->phase > DAEMON_SERVING)
-		return "ending";
-	return daemon->is_the_one ? NULL : "taking over from another one";
+	if (daemon->phase == DAEMON_WAITING)
+		return "waiting for the one from which it takes over";
+	return daemon->phase == DAEMON_SERVING ? NULL : "ending";
 }
 
 static void tell(struct daemon *daemon, const char *level, const char *state, const char *detail)

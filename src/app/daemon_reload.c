@@ -89,7 +89,9 @@ void daemon_reload(struct daemon *daemon)
 		return;
 	}
 	pulse_reloading(daemon->pulse);
-	if (successor_is_starting(daemon->successor))
+	if (!daemon->is_the_one)
+		why = "this process is only just taking over itself";
+	else if (successor_is_starting(daemon->successor))
 		why = "a new process is starting, which reads the configuration itself";
 	else if (generations_are_full(&daemon->generations))
 		why = "requests of too many earlier configurations still run; try again later";

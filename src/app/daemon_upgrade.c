@@ -131,6 +131,8 @@ void daemon_upgrade(struct daemon *daemon)
 {
 	if (daemon_is_at(daemon)) {
 		log_warning("not upgraded: this process is %s", daemon_is_at(daemon));
+	} else if (!daemon->is_the_one) {
+		daemon_on_failed(daemon, "this process is only just taking over itself");
 	} else if (successor_is_starting(daemon->successor)) {
 		log_warning("not upgraded again: a new process is starting already");
 	} else if (predecessor_depth(daemon->predecessor) >= MAX_DEPTH) {

@@ -556,6 +556,24 @@ class Three(UpgradeTest):
         self.is_answered()
         self.assertEqual(ended(c), [])
 
+    def test_there_may_be_so_many_and_no_more(self):
+        """All of them wait for the first one's stream."""
+        self.launch_streams()
+        answer, last = self.begin_stream(), self.andiron
+        for _ in range(8):
+            before, last = last, self.upgrade(last)
+        event = self.ask_for_it(last)
+        self.assertEqual(event["state"], "upgrade_failed")
+        self.assertIn("too many earlier processes", event["detail"])
+        self.finish.set()
+        self.assert_whole(answer)
+        self.assert_ends()
+        self.assertEqual(before.wait_exit(), 0)
+        event = eventually(lambda: next(filter(lambda event: event["state"] == "upgrade", [self.ask_for_it(last)]), None),
+                           "an upgrade: they have ended")
+        self.taken_over(event)
+        self.is_answered()
+
     def test_the_middle_one_ends_first(self):
         """Or stays, as it pleases: the streams of the others do not care."""
         a, b, c, answers = self.three()

@@ -183,7 +183,10 @@ class UpgradeTest(FlowTest):
     def upgrade(self, of=None):
         """Waits until the next process has taken over, and who connects comes to it; returns it."""
         old = of or self.andiron
-        new = self.taken_over(self.ask_for_it(old))
+        event = self.ask_for_it(old)
+        while "only just taking over" in event["detail"]:   # it has not heard yet that it is the one
+            event = self.ask_for_it(old)
+        new = self.taken_over(event)
         shared = {listening(address) for address in self.andiron.addresses + self.andiron.sockets}
         eventually(lambda: not shared & sockets_of(old.pid), "the end of the old one's listeners")
         return new
