@@ -141,6 +141,9 @@ class UpgradeTest(FlowTest):
         more.setdefault("program", (self.program,))
         super().launch(script, config, **more)
         self.follow()
+        if (config or {}).get("server", {}).get("admin", "off") != "off":
+            self.admin_address = self.andiron.wait_admin()
+            self.ask_admin("/healthz")  # the main loop turns: before that TSan may lose a signal
         return self.andiron
 
     def follow(self):
@@ -213,7 +216,11 @@ class UpgradeTest(FlowTest):
         os.unlink(self.config)
         os.mkfifo(self.config)
         self.andiron.signal(signal.SIGUSR2)
-        self.gate = eventually(self.try_gate, "a process that reads its configuration")
+        try:
+            self.gate = eventually(self.try_gate, "a process that reads its configuration")
+        except AssertionError as problem:
+            problem.add_note("stderr:\n" + self.andiron.stderr())
+            raise
         self.addCleanup(self.gate.close)
         return self.adopt(eventually(self.strangers, "an orphan").pop())
 
