@@ -256,7 +256,7 @@ static void daemon_on_done(evutil_socket_t fd, short what, void *arg)
 
 /* ---- Running. */
 
-/* Threads are started with the signals blocked, so that they reach the main loop. */
+/* Until the main loop runs, and when it has ended, they wait. */
 static void block_signals(int how)
 {
 	sigset_t set;

@@ -92,6 +92,11 @@ void backends_free_all(struct backends_list *list)
 	}
 }
 
+struct generation *backends_generation(const struct backends *backends)
+{
+	return backends->generation;
+}
+
 struct config *backends_config(const struct backends *backends)
 {
 	return backends->generation->config;

@@ -31,6 +31,7 @@ void backends_unref(struct backends *backends);
 /* The server ends: all of them, at once; nothing may be under way. */
 void backends_free_all(struct backends_list *list);
 
+struct generation *backends_generation(const struct backends *backends);
 struct config *backends_config(const struct backends *backends);
 struct upstream *backends_upstream(const struct backends *backends, size_t index);
 struct pool *backends_pool(const struct backends *backends, size_t index);

@@ -178,6 +178,8 @@ void server_reload(struct server *server, struct generation *generation)
 {
 	struct accepted_options accepted;
 
+	if (backends_generation(server->backends) == generation)
+		return; /* the news are of listeners only, as at the start */
 	backends_unref(server->backends);
 	server->backends = new_backends(server, generation);
 	accepted = accepted_options(server);

@@ -1,5 +1,6 @@
 """SIGTERM: what runs is finished, nothing new begins (CONTRACT 1, Signals, and 3, Drain)."""
 
+import contextlib
 import os
 import resource
 import signal
@@ -171,11 +172,15 @@ class OnTheirWay(DrainTest):
         self.addCleanup(go_on)
         return go_on
 
-    def begin_drain(self):
-        """The main thread is through with its part of it: it serves the admin listener again."""
+    @contextlib.contextmanager
+    def unseen_drain(self, workers=1):
+        """The main thread is through with its part: it serves the admin listener again. The workers have not begun."""
+        go_on = self.stop_workers(workers)
         self.andiron.signal()
         self.wait_event(event="state", state="drain")
         self.assert_status(self.ask_admin("/readyz"), 503)
+        yield
+        go_on()
 
     def send(self, client):
         client.send_request("POST", COMPLETIONS, [], CHAT)
@@ -184,12 +189,10 @@ class OnTheirWay(DrainTest):
         for workers in (1, 3):
             with self.subTest(workers=workers):
                 self.launch_admin(lambda _: OK, {"server": {"workers": str(workers)}})
-                go_on = self.stop_workers(workers)
-                self.begin_drain()
-                clients = [self.connect() for _ in range(50)]
-                for client in clients:
-                    self.send(client)
-                go_on()
+                with self.unseen_drain(workers):
+                    clients = [self.connect() for _ in range(50)]
+                    for client in clients:
+                        self.send(client)
                 for client in clients:
                     self.assert_last(client)
                 self.assertEqual(self.andiron.wait_exit(), 0)
@@ -248,11 +251,9 @@ class OnTheirWay(DrainTest):
         self.launch_admin(lambda _: OK, {"server": {"workers": "1"}})
         clients = [self.connect_kept() for _ in range(50)]
         time.sleep(1.2)
-        go_on = self.stop_workers(1)
-        self.begin_drain()
-        for client in clients:
-            self.send(client)
-        go_on()
+        with self.unseen_drain():
+            for client in clients:
+                self.send(client)
         for client in clients:
             self.assert_last(client)
         self.assertEqual(self.andiron.wait_exit(), 0)
@@ -261,10 +262,8 @@ class OnTheirWay(DrainTest):
         self.launch_admin(lambda _: OK, {"server": {"workers": "1"}})
         client, silent = self.connect_kept(), self.connect_kept()
         time.sleep(1.2)
-        go_on = self.stop_workers(1)
-        self.begin_drain()
-        client.send(b"POST /v1/chat/completions HTTP/1.1\r\n")
-        go_on()
+        with self.unseen_drain():
+            client.send(b"POST /v1/chat/completions HTTP/1.1\r\n")
         self.assertEqual(silent.read_end(), (b"", "cut"))
         client.send(b"Host: localhost\r\nContent-Length: %d\r\n\r\n%s" % (len(CHAT), CHAT))
         self.assert_last(client)
@@ -273,10 +272,8 @@ class OnTheirWay(DrainTest):
         self.launch_admin(lambda _: OK, {"server": {"workers": "1"}})
         client = self.connect_kept()
         time.sleep(1.2)
-        go_on = self.stop_workers(1)
-        self.begin_drain()
-        client.send(b"\r\n")
-        go_on()
+        with self.unseen_drain():
+            client.send(b"\r\n")
         self.assertEqual(client.read_end(), (b"", "cut"))
         self.assertEqual(self.andiron.wait_exit(), 0)
 

@@ -11,10 +11,12 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 from client import Client
 from harness import BOUND, FlowTest, main, merge, run_andiron
+from upgrades import links_of
 from upstream import JSON, reply
 
 OK = reply(200, b'{"ok":true}', [JSON])
 ERROR = reply(400, b'{"error":{"message":"' + b"x" * 30000 + b'"}}', [JSON])
+BODY = {"body_bytes": "32KiB"}
 ADMIN = {"server": {"admin": "127.0.0.1:0"}}
 
 
@@ -58,16 +60,6 @@ class ReloadLog(FlowTest):
     def wait_in(self, where, pattern):
         self.wait_until(lambda: re.search(pattern, self.text(where)), f"{pattern!r} in {where}")
 
-    def open_files(self):
-        folder = f"/proc/{self.andiron.pid}/fd"
-        found = []
-        for fd in os.listdir(folder):
-            try:
-                found.append(os.readlink(os.path.join(folder, fd)))
-            except FileNotFoundError:
-                pass
-        return found
-
     def dropped(self):
         page = self.ask_admin("/metrics").body.decode()
         return int(re.search(r"^andiron_log_dropped_total ([0-9]+)$", page, re.M)[1])
@@ -102,14 +94,14 @@ class ReloadLog(FlowTest):
     def test_the_old_file_is_closed_and_the_new_one_reopened(self):
         self.start(config={"log": {"events": self.path("a")}})
         self.reload({"events": self.path("b")})
-        self.wait_until(lambda: self.path("a") not in self.open_files(), "closing")
-        self.assertIn(self.path("b"), self.open_files())
+        self.wait_until(lambda: self.path("a") not in links_of(self.andiron.pid), "closing")
+        self.assertIn(self.path("b"), links_of(self.andiron.pid))
         os.rename(self.path("b"), self.path("b.1"))
         self.andiron.signal(signal.SIGUSR1)
         self.ask("rotated")
         self.wait_in("b", "rotated")
         self.assertNotIn("rotated", self.read("b.1"))
-        self.assertNotIn(self.path("b.1"), self.open_files())
+        self.assertNotIn(self.path("b.1"), links_of(self.andiron.pid))
 
     def test_the_same_path_stays_open(self):
         self.start(config={"log": {"events": self.path("a")}})
@@ -190,7 +182,7 @@ class ReloadLog(FlowTest):
                     "reload_failed")
         self.ask("as-before")
         self.wait_in("a", "as-before")
-        self.wait_until(lambda: self.path("b") not in self.open_files(), "closing")
+        self.wait_until(lambda: self.path("b") not in links_of(self.andiron.pid), "closing")
         self.assertEqual(self.read("b"), "")
         self.reload({"events": self.path("b")})
         self.ask("now")
@@ -244,68 +236,62 @@ class ReloadLog(FlowTest):
         self.wait_until(lambda: count + self.read("a").count("chat/completions") == made,
                         f"all lines: {count} of {made}")
 
-    def test_from_a_pipe_that_is_blocked(self):
+    def start_blocked(self):
+        """The events go to a pipe that nobody reads: its reader, and the lines made until nothing fits in any more."""
         os.mkfifo(self.path("fifo"))
         reader = os.open(self.path("fifo"), os.O_RDONLY | os.O_NONBLOCK)
-        body = {"body_bytes": "32KiB"}
-        self.start(lambda _: ERROR, {"log": {"events": self.path("fifo")} | body})
-        made = self.fill()
+        self.start(lambda _: ERROR, {"log": {"events": self.path("fifo")} | BODY})
+        return reader, self.fill()
+
+    def read_to_end(self, reader):
+        os.set_blocking(reader, True)
+        with open(reader, encoding="utf-8") as fifo:
+            return fifo.read().splitlines()
+
+    def test_from_a_pipe_that_is_blocked(self):
+        reader, made = self.start_blocked()
         dropped = self.dropped()
         self.assertGreater(dropped, 0)
-        self.reload({"events": self.path("a")} | body)
+        self.reload({"events": self.path("a")} | BODY)
         self.request("GET", "/v1/models", [("X-Request-Id", "beside-it")])
         self.wait_in("a", "beside-it")
         self.assertGreaterEqual(self.dropped(), dropped)
-        os.set_blocking(reader, True)
-        with open(reader, encoding="utf-8") as fifo:
-            lines = fifo.read().splitlines()        # to its end: the old writer closes it
+        lines = self.read_to_end(reader)        # to its end: the old writer closes it
         self.assert_all(lines, made + 1)            # and the start
         self.assertEqual(self.dropped(), dropped)
 
     def test_the_end_waits_for_an_earlier_file(self):
-        os.mkfifo(self.path("fifo"))
-        reader = os.open(self.path("fifo"), os.O_RDONLY | os.O_NONBLOCK)
-        body = {"body_bytes": "32KiB"}
-        self.start(lambda _: ERROR, {"log": {"events": self.path("fifo")} | body})
-        made = self.fill()
-        self.reload({"events": self.path("a")} | body)
+        reader, made = self.start_blocked()
+        self.reload({"events": self.path("a")} | BODY)
         dropped = self.dropped()
         self.andiron.signal()
-        os.set_blocking(reader, True)
-        with open(reader, encoding="utf-8") as fifo:
-            lines = fifo.read().splitlines()
+        lines = self.read_to_end(reader)
         self.assertEqual(self.andiron.wait_exit(), 0)
         late = self.read("a").count("chat/completions")
         self.assertEqual(len(lines) + dropped + late, made + 1)     # and the start
 
     def test_there_and_back_while_it_is_blocked(self):
         """Two writers of one pipe would tear each other's lines."""
-        os.mkfifo(self.path("fifo"))
-        reader = os.open(self.path("fifo"), os.O_RDONLY | os.O_NONBLOCK)
-        body = {"body_bytes": "32KiB"}
-        self.start(lambda _: ERROR, {"log": {"events": self.path("fifo")} | body})
-        made = self.fill()
-        self.reload({"events": self.path("a")} | body)
-        self.reload({"events": self.path("fifo")} | body)
+        reader, made = self.start_blocked()
+        self.reload({"events": self.path("a")} | BODY)
+        self.reload({"events": self.path("fifo")} | BODY)
         made += self.fill()
-        self.reload({"events": self.path("a")} | body)
-        os.set_blocking(reader, True)
-        with open(reader, encoding="utf-8") as fifo:
-            lines = fifo.read().splitlines()
+        self.reload({"events": self.path("a")} | BODY)
+        lines = self.read_to_end(reader)
         self.assert_all(lines, made + 2)            # and the start and the second reload
 
     def test_many_that_are_blocked(self):
-        body, readers, dropped = {"body_bytes": "32KiB"}, [], 0
-        self.start(lambda _: ERROR, {"log": {"events": self.path("a")} | body})
+        readers, dropped = [], 0
+        self.start(lambda _: ERROR, {"log": {"events": self.path("a")} | BODY})
         for i in range(12):
             os.mkfifo(self.path(f"fifo-{i}"))
             readers.append(os.open(self.path(f"fifo-{i}"), os.O_RDONLY | os.O_NONBLOCK))
-            self.reload({"events": self.path(f"fifo-{i}")} | body)
+            self.reload({"events": self.path(f"fifo-{i}")} | BODY)
             for _ in range(4):          # more than a pipe holds
                 self.post()
             self.assertGreaterEqual(self.dropped(), dropped)
             dropped = self.dropped()
-        self.reload({"events": self.path("b")} | body)
+        self.reload({"events": self.path("b")} | BODY)
         for reader in readers:
             os.set_blocking(reader, True)
             with open(reader, encoding="utf-8") as fifo:
