@@ -11,6 +11,13 @@ typedef int64_t msec_t; /* a monotonic instant, or (in names that end in _ms) a 
 #define MSEC_NEVER INT64_MAX
 
 msec_t clock_mono(void);
+/* The first instant of which it is sure that at least `delay_ms` have gone by since `now`: the
+ * millisecond of `now` may be nearly over. */
+static inline msec_t clock_after(msec_t now, msec_t delay_ms)
+{
+	return now + delay_ms + (delay_ms > 0);
+}
+
 /* The wall clock in microseconds since the epoch. */
 int64_t clock_wall_us(void);
 /* RFC 3339 in UTC with microseconds: 2026-06-07T08:09:10.123456Z; `size` at least 28. */

@@ -58,8 +58,7 @@ void timer_start(struct timer *timer, msec_t delay_ms)
 {
 	msec_t delay = delay_ms > 0 ? delay_ms : 0;
 
-	/* The clock's millisecond has begun some time ago: without one more it would be early. */
-	timer->due = clock_mono() + delay + (delay > 0);
+	timer->due = clock_after(clock_mono(), delay);
 	add(timer, delay);
 }
 

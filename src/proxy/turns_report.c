@@ -31,8 +31,9 @@ static void close_lane(
 	msec_t closed = asked + (msec_t)((double)asked * random / 10);
 
 	lane->asked_ms = asked;
-	pacer_close(
-		&lane->pacer, now + (closed < RETRY_MAX_CLOSED_MS ? closed : RETRY_MAX_CLOSED_MS));
+	if (closed > RETRY_MAX_CLOSED_MS)
+		closed = RETRY_MAX_CLOSED_MS;
+	pacer_close(&lane->pacer, clock_after(now, closed));
 	turns_refuse_impatient(turns, lane, asked, now);
 }
 

@@ -129,7 +129,7 @@ void note_quota(void)
 void note_throttled(size_t lane, msec_t sent_at, msec_t asked_ms)
 {
 	msec_t asked = asked_ms < LONGEST_CLOSED_MS ? asked_ms : LONGEST_CLOSED_MS;
-	msec_t until = world->now + asked;
+	msec_t until = world->now + asked + 1; /* this millisecond may be nearly over */
 
 	if (!world->scenario->crowd.upstream.pacing)
 		return;
@@ -466,7 +466,7 @@ void check_queue(void)
 	if (world->begun)
 		must_be_in_place(&view);
 	check_room(&view);
-	MUST(view.closed_ms <= LONGEST_CLOSED_MS, "a lane is closed for %lld ms",
+	MUST(view.closed_ms <= LONGEST_CLOSED_MS + 1, "a lane is closed for %lld ms",
 		(long long)view.closed_ms);
 	note_idle(&view, &queue->view);
 	MUST(world->scenario->crowd.upstream.retry_budget < 0 ||

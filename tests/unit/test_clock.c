@@ -73,5 +73,20 @@ static void counts_milliseconds_and_microseconds(void)
 	}
 }
 
-TEST_MAIN(TEST(renders_rfc3339), TEST(mono_never_goes_back),
+/* Whenever in its millisecond each of the two was read. */
+static void after_is_never_early(void)
+{
+	static const msec_t delays[] = {1, 2, 999, 1000, 86400000};
+
+	CHECK_INT(clock_after(5000, 0), 5000);
+	for (size_t i = 0; i < COUNT_OF(delays); i++) {
+		msec_t began_us = 5000999, due_us = clock_after(5000, delays[i]) * 1000;
+
+		ROW("%lld ms", (long long)delays[i]);
+		CHECK(due_us - began_us >= delays[i] * 1000);
+		CHECK(due_us - 5000 * 1000 <= delays[i] * 1000 + 1000);
+	}
+}
+
+TEST_MAIN(TEST(renders_rfc3339), TEST(mono_never_goes_back), TEST(after_is_never_early),
 	TEST(counts_milliseconds_and_microseconds))
