@@ -15,6 +15,7 @@
 #include "app/hello.h"
 #include "app/predecessor.h"
 #include "app/pulse.h"
+#include "app/signals.h"
 #include "app/successor.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -23,10 +24,6 @@
 #include "proxy/event_log.h"
 
 enum { MAX_AUTO_WORKERS = 8 };
-
-static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR1, SIGUSR2};
-
-enum { SIGNAL_COUNT = sizeof(signals) / sizeof(signals[0]) };
 
 const struct config *daemon_config(const struct daemon *daemon)
 {
@@ -227,11 +224,10 @@ static bool has_lost_terminal(const struct daemon *daemon)
 	return daemon->on_terminal && !isatty(STDERR_FILENO);
 }
 
-static void daemon_on_signal(evutil_socket_t number, short what, void *arg)
+static void daemon_on_signal(int number, void *arg)
 {
 	struct daemon *daemon = arg;
 
-	(void)what;
 	if (number == SIGHUP && !has_lost_terminal(daemon))
 		daemon_reload(daemon);
 	else if (number == SIGUSR1)
@@ -255,17 +251,6 @@ static void daemon_on_done(evutil_socket_t fd, short what, void *arg)
 }
 
 /* ---- Running. */
-
-/* Until the main loop runs, and when it has ended, they wait. */
-static void block_signals(int how)
-{
-	sigset_t set;
-
-	sigemptyset(&set);
-	for (size_t i = 0; i < SIGNAL_COUNT; i++)
-		sigaddset(&set, signals[i]);
-	pthread_sigmask(how, &set, NULL);
-}
 
 /* As many descriptors as the machine allows: two for each request, and what listens. */
 static void raise_descriptor_limit(void)
@@ -296,21 +281,14 @@ static void start_workers(struct daemon *daemon)
 
 static void run_loop(struct daemon *daemon)
 {
-	struct event *events[SIGNAL_COUNT], *done;
-
-	for (size_t i = 0; i < SIGNAL_COUNT; i++) {
-		events[i] = evsignal_new(daemon->base, signals[i], daemon_on_signal, daemon);
-		event_add(events[i], NULL);
-	}
-	done = event_new(
+	struct signals *signals = signals_new(daemon->base, daemon_on_signal, daemon);
+	struct event *done = event_new(
 		daemon->base, daemon->done_fd, EV_READ | EV_PERSIST, daemon_on_done, daemon);
+
 	event_add(done, NULL);
-	block_signals(SIG_UNBLOCK);
 	event_base_dispatch(daemon->base);
-	block_signals(SIG_BLOCK); /* else the next one would find its default action again */
 	event_free(done);
-	for (size_t i = 0; i < SIGNAL_COUNT; i++)
-		event_free(events[i]);
+	signals_free(signals);
 }
 
 static void say_goodbye(const struct daemon *daemon)
@@ -434,7 +412,7 @@ int daemon_run(const struct daemon_setup *setup)
 	if (getpid() == 1) /* of a container, where orphans come to it: the kernel reaps them */
 		signal(SIGCHLD, SIG_IGN);
 	event_set_log_callback(on_libevent_message);
-	block_signals(SIG_BLOCK);
+	signals_hold();
 	daemon.base = event_base_new();
 	daemon.done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (!daemon.base || daemon.done_fd < 0)

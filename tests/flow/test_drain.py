@@ -55,8 +55,9 @@ class Drain(FlowTest):
 
         def script(request):
             return sse(ONE, gate, TWO, DONE) if b"stream" in request.body else reply(503, b"{}", [JSON])
+        pause = f"{int(BOUND * 2)}s"
         self.launch(script, {"server": {"drain_timeout": f"{int(BOUND)}s"},
-                             "profile.default": {"backoff_base": "50s", "backoff_cap": "60s"}})
+                             "profile.default": {"backoff_base": pause, "backoff_cap": pause, "jitter": "none"}})
         stream = self.start_stream().read_head()
         stream.read_until(ONE)
         late = self.connect()
