@@ -133,7 +133,7 @@ class Program(Page):
         self.assertEqual(find(r"^\.It (\d+)$", self.section("andiron.1", "EXIT STATUS")), sorted(codes, key=int))
 
     def test_signals(self):
-        names = find(r"signals\[\] = \{(.*?)\}", read("src/app/daemon.c"))
+        names = find(r"numbers\[\] = \{(.*?)\}", read("src/app/signals.c"))
         self.assert_items("andiron.1", "SIGNALS", names[0].split(", "), 4, "Dv")
 
     def test_environment(self):
