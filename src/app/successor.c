@@ -71,7 +71,7 @@ static void add_variable(char **environment, char *entry)
 
 /* ---- Its start. */
 
-/* Those that would end a process that does not catch them yet. */
+/* Those that would end a process that does not hold them yet. */
 static void hold_signals(posix_spawnattr_t *attributes)
 {
 	sigset_t held;

@@ -55,15 +55,20 @@ static void forget_old(struct event_log *log, size_t i)
 		log->old[i] = log->old[i + 1];
 }
 
+/* One that is not through yet is on its own from here on. */
+static void let_go(struct event_log *log, size_t i)
+{
+	log->dropped += writer_dropped(log->old[i]);
+	writer_free(log->old[i], 0);
+	forget_old(log, i);
+}
+
 /* Those that are through. */
 static void sweep_old(struct event_log *log)
 {
 	for (size_t i = log->old_count; i-- > 0;) {
-		if (!writer_has_stopped(log->old[i]))
-			continue;
-		log->dropped += writer_dropped(log->old[i]);
-		writer_free(log->old[i], 0);
-		forget_old(log, i);
+		if (writer_has_stopped(log->old[i]))
+			let_go(log, i);
 	}
 }
 
@@ -143,19 +148,14 @@ static uint64_t dropped_by_stderr(const struct event_log *log)
 	return writer_dropped(log->stderr_writer) - log->stderr_start;
 }
 
-/* Nobody writes to it any more. Never waits: a blocked pipe may take for ever. */
+/* Nobody writes to it any more; a file is closed. Never waits: a blocked pipe may take for ever. */
 static void leave(struct event_log *log, struct writer *writer)
 {
-	if (writer == log->stderr_writer)
-		log->dropped += dropped_by_stderr(log);
 	if (!writer || !writer_path(writer))
 		return;
 	sweep_old(log);
-	if (log->old_count == MAX_OLD) { /* the oldest is on its own from here on */
-		log->dropped += writer_dropped(log->old[0]);
-		writer_free(log->old[0], 0);
-		forget_old(log, 0);
-	}
+	if (log->old_count == MAX_OLD)
+		let_go(log, 0);
 	writer_stop(writer);
 	log->old[log->old_count++] = writer;
 }
@@ -169,16 +169,16 @@ void event_log_commit(struct event_log *log)
 	pthread_rwlock_unlock(&log->lock);
 	if (before == log->next.writer)
 		return;
+	if (before == log->stderr_writer)
+		log->dropped += dropped_by_stderr(log);
 	leave(log, before);
 	log->stderr_start = writer_dropped(log->stderr_writer);
 }
 
 void event_log_discard(struct event_log *log)
 {
-	struct writer *next = log->next.writer;
-
-	if (next && next != log->now.writer && writer_path(next))
-		leave(log, next);
+	if (log->next.writer != log->now.writer)
+		leave(log, log->next.writer);
 }
 
 /* ---- Life. */

@@ -169,6 +169,16 @@ static const struct client_handler client_handler = {
 
 /* ---- The beginning. */
 
+/* By one that ends at `until`; false: its own deadline comes before that. */
+static bool bind_to_drain(struct exchange *exchange, msec_t until)
+{
+	if (until >= exchange->deadline)
+		return false;
+	exchange->deadline = until;
+	exchange->drains = true;
+	return true;
+}
+
 void exchange_new(struct server *server, struct evhttp_request *from)
 {
 	struct exchange *exchange = xcalloc(1, sizeof(*exchange));
@@ -196,9 +206,7 @@ void exchange_new(struct server *server, struct evhttp_request *from)
 		exchange_refuse(exchange, &refusal);
 	} else {
 		exchange->deadline = exchange->record.began + exchange->request.total_ms;
-		exchange->drains = exchange->deadline > server_drains_until(server);
-		if (exchange->drains)
-			exchange->deadline = server_drains_until(server);
+		bind_to_drain(exchange, server_drains_until(server));
 		patience_init(&exchange->patience, server_base(server), &exchange->request,
 			exchange_on_patience, exchange);
 		waiting_init(&exchange->waiting, server_base(server), server_mailbox(server),
@@ -217,10 +225,8 @@ void exchange_new(struct server *server, struct evhttp_request *from)
 
 void exchange_drain(struct exchange *exchange, msec_t until)
 {
-	if (until >= exchange->deadline || exchange->state == EXCHANGE_RELAYING)
+	if (exchange->state == EXCHANGE_RELAYING || !bind_to_drain(exchange, until))
 		return;
-	exchange->deadline = until;
-	exchange->drains = true;
 	if (exchange->state == EXCHANGE_BACKING_OFF && exchange->resumes >= until)
 		exchange_turn_away(exchange);
 	else if (exchange->state == EXCHANGE_ADMITTING)

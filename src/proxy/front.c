@@ -20,10 +20,8 @@ enum {
 
 struct front {
 	struct evhttp *http;
-	struct {
-		int id;
-		struct evhttp_bound_socket *bound;
-	} listeners[FRONT_MAX_LISTENERS];
+	struct front_listener listeners[FRONT_MAX_LISTENERS];
+	struct evhttp_bound_socket *bound[FRONT_MAX_LISTENERS]; /* of each of them */
 	size_t count;
 	struct timer *accept_again;
 };
@@ -36,7 +34,7 @@ static void front_on_accept_again(void *arg)
 	struct front *front = arg;
 
 	for (size_t i = 0; i < front->count; i++)
-		evconnlistener_enable(evhttp_bound_socket_get_listener(front->listeners[i].bound));
+		evconnlistener_enable(evhttp_bound_socket_get_listener(front->bound[i]));
 }
 
 /* Out of descriptors evhttp would spin: accepting pauses until one may be free. */
@@ -87,21 +85,14 @@ static void keep(struct front *front, const struct front_listener *listeners, si
 	size_t kept = 0;
 
 	for (size_t i = 0; i < front->count; i++) {
-		if (is_among(front->listeners[i].id, listeners, count))
-			front->listeners[kept++] = front->listeners[i];
-		else
-			evhttp_del_accept_socket(front->http, front->listeners[i].bound);
+		if (is_among(front->listeners[i].id, listeners, count)) {
+			front->listeners[kept] = front->listeners[i];
+			front->bound[kept++] = front->bound[i];
+		} else {
+			evhttp_del_accept_socket(front->http, front->bound[i]);
+		}
 	}
 	front->count = kept;
-}
-
-static bool has(const struct front *front, int id)
-{
-	for (size_t i = 0; i < front->count; i++) {
-		if (front->listeners[i].id == id)
-			return true;
-	}
-	return false;
 }
 
 static void add(struct front *front, const struct front_listener *listener)
@@ -112,8 +103,8 @@ static void add(struct front *front, const struct front_listener *listener)
 	if (!bound)
 		abort();
 	evconnlistener_set_error_cb(evhttp_bound_socket_get_listener(bound), front_on_accept_error);
-	front->listeners[front->count].id = listener->id;
-	front->listeners[front->count++].bound = bound;
+	front->listeners[front->count] = *listener;
+	front->bound[front->count++] = bound;
 }
 
 void front_listen(struct front *front, const struct front_listener *listeners, size_t count)
@@ -122,7 +113,8 @@ void front_listen(struct front *front, const struct front_listener *listeners, s
 	for (size_t i = 0; i < count; i++) {
 		if (listeners[i].fd < 0)
 			continue;
-		if (has(front, listeners[i].id) || front->count == FRONT_MAX_LISTENERS)
+		if (front->count == FRONT_MAX_LISTENERS ||
+			is_among(listeners[i].id, front->listeners, front->count))
 			close(listeners[i].fd);
 		else
 			add(front, &listeners[i]);
@@ -139,7 +131,7 @@ bool front_has_waiting(const struct front *front)
 	struct pollfd sockets[FRONT_MAX_LISTENERS];
 
 	for (size_t i = 0; i < front->count; i++) {
-		sockets[i].fd = evhttp_bound_socket_get_fd(front->listeners[i].bound);
+		sockets[i].fd = front->listeners[i].fd;
 		sockets[i].events = POLLIN;
 	}
 	return poll(sockets, front->count, 0) > 0;

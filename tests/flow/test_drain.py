@@ -246,12 +246,17 @@ class OnTheirWay(DrainTest):
         self.assert_status(client.request("GET", "/v1/models"), 200)
         return client
 
-    def test_a_request_on_an_idle_connection(self):
-        """It is there when the worker begins to drain. (The rest makes the connection an idle one; too short makes the
-        test weaker, never wrong.)"""
+    def connect_idle(self, count):
+        """Kept, and idle for longer than a drain waits for their next request. (Too short a rest makes a test weaker, never
+        wrong.)"""
         self.launch_admin(lambda _: OK, {"server": {"workers": "1"}})
-        clients = [self.connect_kept() for _ in range(50)]
+        clients = [self.connect_kept() for _ in range(count)]
         time.sleep(1.2)
+        return clients
+
+    def test_a_request_on_an_idle_connection(self):
+        """It is there when the worker begins to drain."""
+        clients = self.connect_idle(50)
         with self.unseen_drain():
             for client in clients:
                 self.send(client)
@@ -260,9 +265,7 @@ class OnTheirWay(DrainTest):
         self.assertEqual(self.andiron.wait_exit(), 0)
 
     def test_a_part_of_a_request_on_an_idle_connection(self):
-        self.launch_admin(lambda _: OK, {"server": {"workers": "1"}})
-        client, silent = self.connect_kept(), self.connect_kept()
-        time.sleep(1.2)
+        client, silent = self.connect_idle(2)
         with self.unseen_drain():
             client.send(b"POST /v1/chat/completions HTTP/1.1\r\n")
         self.assertEqual(silent.read_end(), (b"", "cut"))
@@ -270,9 +273,7 @@ class OnTheirWay(DrainTest):
         self.assert_last(client)
 
     def test_what_is_no_request_holds_nothing_up(self):
-        self.launch_admin(lambda _: OK, {"server": {"workers": "1"}})
-        client = self.connect_kept()
-        time.sleep(1.2)
+        (client,) = self.connect_idle(1)
         with self.unseen_drain():
             client.send(b"\r\n")
         self.assertEqual(client.read_end(), (b"", "cut"))
